@@ -14,11 +14,12 @@ use anyhow::Context;
 
 use crate::cli::failure::{Failure, OrFail};
 use crate::cli::listen::ListenAddress;
-use crate::cli::span::{Span, span};
+use crate::cli::span::span;
 use crate::cli::{HINT_LIMITS, state_directory};
 use crate::source::recorder::Recorder;
 use crate::source::run::{Ended, Plan, Running, Signals, StartError, UsePty, name_of};
 use crate::source::run_file::RunFile;
+use crate::source::span::Span;
 use sharing::Sharing;
 
 /// The exit codes of a shell for a program that cannot be run, and for one that is not there.

@@ -252,7 +252,7 @@ impl Follower {
     pub async fn find_named(self: &Arc<Self>, generation: Generation) -> Option<Arc<Span>> {
         let _finding = self.finding.lock().await;
         self.find(move |follower| {
-            match rotated::find_named(&follower.access, &follower.log, generation) {
+            match follower.old_files.find_named(&follower.access, &follower.log, generation) {
                 Some(file) => follower.sought(Some(generation), Offset(0), file),
                 None => Sought::Nothing,
             }
@@ -352,11 +352,11 @@ impl Follower {
         let on_disk = self.timeline().on_disk(generation);
         let (access, log) = (&self.access, &self.log);
         let found = rotated::find(access, log, on_disk, offset);
-        let found = found.or_else(|| rotated::find_named(access, log, generation));
+        let found = found.or_else(|| self.old_files.find_named(access, log, generation));
         if let Some(file) = found {
             return self.sought(Some(generation), offset, file);
         }
-        let Some(file) = rotated::find_compressed(access, log, generation) else {
+        let Some(file) = self.old_files.find_compressed(access, log, generation) else {
             return Sought::Nothing;
         };
         let tail = self.timeline().last_of(generation).map(|span| span.tail());
@@ -527,17 +527,13 @@ impl Follower {
         let past = match self.access.mirror_of(&self.log) {
             // Another machine tells its present file, and what comes after a file that is asked for.
             Some(_) => Vec::new(),
-            None => rotated::past(&self.access, &self.log),
+            None => self.old_files.past(&self.access, &self.log),
         };
-        let identified: Vec<_> = past
-            .into_iter()
-            .filter_map(|file| Some((file.identify(&self.access)?, file)))
-            .collect();
         let there: HashSet<Identity> =
-            identified.iter().map(|(identified, _)| identified.generation.identity).collect();
-        let mut files: Vec<HistoryFile> = Vec::with_capacity(identified.len() + 1);
+            past.iter().map(|(_, identified)| identified.generation.identity).collect();
+        let mut files: Vec<HistoryFile> = Vec::with_capacity(past.len() + 1);
         // The newest first: what was compressed a moment ago was followed a moment before.
-        for (identified, file) in identified.into_iter().rev() {
+        for (file, identified) in past.into_iter().rev() {
             let (named, head) = (identified.generation, &identified.head);
             let timeline = self.timeline();
             let known = timeline.known_file(named.identity, head).or_else(|| {

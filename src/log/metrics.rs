@@ -28,6 +28,8 @@ pub struct Metrics {
     pub reads: Counter,
     /// Lookups of what a log's path leads to.
     pub lookups: Counter,
+    /// Directories whose names were read to find old files.
+    pub directories: Counter,
     /// Published chunks.
     pub chunks: Counter,
     /// Published bytes. Those that viewers read from the file by themselves do not count.

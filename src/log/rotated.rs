@@ -11,24 +11,26 @@
 
 mod names;
 mod order;
+mod past;
 mod places;
 pub(super) mod succession;
 
-use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
 
 use crate::log::access::{Access, Identity, LogPath};
-use crate::log::archive::Compression;
 use crate::log::file::LogFile;
 use crate::log::pattern::{Match, Pattern, Rank, first_admitted};
-use crate::log::position::{Generation, Offset, SIGNATURE_BYTES_MAX, Signature};
-use order::{Entry, Own};
+use crate::log::position::{Generation, Offset};
+use order::Own;
+use past::KnownPast;
+pub(super) use past::{Identified, PastFile, nonce_of};
 use places::Name;
 
 /// A shorter signature is not enough to recognise a file: any file may have got the inode of one
@@ -44,8 +46,6 @@ const LATE_TIME: Duration = Duration::from_secs(60);
 /// A list of old files is used for this long, so that a viewer that goes from one file to the next
 /// does not cause a reading of the directories for each.
 const LISTING_TIME: Duration = Duration::from_secs(1);
-/// The most files in such a list.
-const LISTED_MAX: usize = 10_000;
 
 /// The file of the generation `wanted`, if it lies where old files do and provably has the
 /// generation's bytes up to `offset`.
@@ -122,30 +122,17 @@ pub(super) fn is_compressed(name: &[u8]) -> bool {
 
 /// The past of a log as it was found lately.
 #[derive(Debug, Default)]
-pub(super) struct OldFiles(Mutex<Option<Listing>>);
+pub(super) struct OldFiles {
+    /// For one who goes from file to file in the order of time.
+    listing: Mutex<Option<Listing>>,
+    past: KnownPast,
+}
 
 #[derive(Debug)]
 struct Listing {
     at: Instant,
     /// The oldest first.
     files: Vec<PastFile>,
-}
-
-/// A file of a log's past: it had the log's name, as far as its own name says so.
-#[derive(Clone, Debug)]
-pub(super) struct PastFile {
-    pub(super) path: LogPath,
-    inode: u64,
-    /// When it was created. None where the file system does not say.
-    born: Option<SystemTime>,
-    /// When it was last written. A compressor keeps the time of the original.
-    pub(super) modified: SystemTime,
-    /// How many bytes it has on the disk.
-    pub(super) size: u64,
-    /// Its name has the ending of a compressed file.
-    is_compressed: bool,
-    /// A file is missing between this one and the next, by their numbers.
-    pub(super) is_gap_after: bool,
 }
 
 /// What bounds a search among the old files of a log.
@@ -166,7 +153,7 @@ impl OldFiles {
         before: &LogFile,
         followed: &Followed,
     ) -> Option<LogFile> {
-        let mut listing = self.0.lock();
+        let mut listing = self.listing.lock();
         let is_fresh = |listing: &Listing| listing.at.elapsed() < LISTING_TIME;
         if let Some(known) = listing.as_ref().filter(|listing| is_fresh(listing)) {
             // Where a file was renamed since, the list is made anew.
@@ -185,11 +172,56 @@ impl OldFiles {
         }
         None
     }
+
+    /// The past of a log, the oldest file first, each with what names it. Compressed files are among
+    /// them; the present file is not.
+    pub(super) fn past(&self, access: &Access, log: &LogPath) -> Vec<(PastFile, Arc<Identified>)> {
+        self.past.files(access, log, |_| true)
+    }
+
+    /// The file of the past that was given this generation because nobody had followed it. Its name
+    /// for it is always the same, so that it is proved even where the file is short.
+    pub(super) fn find_named(
+        &self,
+        access: &Access,
+        log: &LogPath,
+        wanted: Generation,
+    ) -> Option<LogFile> {
+        let has_inode = |file: &PastFile| file.inode == wanted.identity.inode;
+        let files = self.past.files(access, log, has_inode);
+        let named = files.iter().find(|(_, identified)| {
+            identified.generation.is(&wanted) && wanted.is_of(&identified.head)
+        });
+        named?.0.open(access)
+    }
+
+    /// The compressed file that has the content of a generation whose own file is gone: the only
+    /// one in the log's past whose content begins as the generation's. It may still be unpacked for
+    /// a while.
+    pub(super) fn find_compressed(
+        &self,
+        access: &Access,
+        log: &LogPath,
+        wanted: Generation,
+    ) -> Option<LogFile> {
+        // Other files may begin with the same few bytes.
+        if !wanted.signature.is_whole() {
+            return None;
+        }
+        let files = self.past(access, log);
+        let mut found = files.iter().filter(|(_, identified)| {
+            identified.compression.is_some() && wanted.is_of(&identified.head)
+        });
+        match (found.next(), found.next()) {
+            (Some((file, _)), None) => file.open(access),
+            _ => None,
+        }
+    }
 }
 
 impl Listing {
     fn new(access: &Access, log: &LogPath) -> Self {
-        let (at, mut files) = (Instant::now(), past(access, log));
+        let (at, mut files) = (Instant::now(), past::list(access, log));
         // What happened to the names is not known, but a renaming does not change when a file was
         // created. Of a compressed file that says nothing.
         if files.iter().all(|file| file.born.is_some() && !file.is_compressed) {
@@ -227,149 +259,6 @@ impl Listing {
     }
 }
 
-impl PastFile {
-    /// Whether it was written before a file that was created then. A file that is still written to
-    /// may be another log, whatever its name is.
-    fn is_older_than(&self, born: SystemTime) -> bool {
-        // A compressor creates its file at any time.
-        let is_old = self.is_compressed || self.born.is_some_and(|own| own <= born);
-        is_old && born.checked_add(LATE_TIME).is_none_or(|until| self.modified <= until)
-    }
-
-    /// The file, if it still lies at its path and can be read.
-    pub(super) fn open(&self, access: &Access) -> Option<LogFile> {
-        let file = open(access, &self.path)?;
-        let is_same = file.identity().inode == self.inode
-            && (self.born.is_none() || file.born() == self.born);
-        (is_same && !names::is_compressed(&file.head().ok()?)).then_some(file)
-    }
-
-    /// The generation that this file has when nobody has followed it, how it is compressed, and the
-    /// first bytes of its content.
-    pub(super) fn identify(&self, access: &Access) -> Option<Identified> {
-        let admitted = access.open(&self.path).ok()?;
-        let identity = admitted.identity();
-        let (compression, head) = admitted.content_head().ok()?;
-        let is_same = identity.inode == self.inode && !names::is_compressed(&head);
-        let nonce = nonce_of(self.born, &head);
-        let generation = Generation::new(identity, nonce, &head);
-        is_same.then_some(Identified { generation, compression, head })
-    }
-}
-
-/// What names a file of the past.
-pub(super) struct Identified {
-    pub(super) generation: Generation,
-    pub(super) compression: Option<Compression>,
-    pub(super) head: Vec<u8>,
-}
-
-/// The nonce of a file that was not followed when it had the log's name: always the same, so that a
-/// position in it is good after a restart of the server, too.
-pub(super) fn nonce_of(born: Option<SystemTime>, head: &[u8]) -> u32 {
-    let since = born.and_then(|born| born.duration_since(SystemTime::UNIX_EPOCH).ok());
-    let mut named = since.unwrap_or_default().as_nanos().to_le_bytes().to_vec();
-    // A short file may still grow.
-    named.extend(head.get(..SIGNATURE_BYTES_MAX).unwrap_or_default());
-    let hash = Signature::new(&named[..named.len().min(SIGNATURE_BYTES_MAX)]).hash;
-    (hash ^ (hash >> 32)) as u32
-}
-
-/// The past of a log: the files that lie where old files do, under names that a rotation makes, the
-/// oldest first. Compressed files are among them; the present file is not.
-pub(super) fn past(access: &Access, log: &LogPath) -> Vec<PastFile> {
-    let mut last = None;
-    for _ in 1..READINGS_MAX {
-        let were_at_rest = places::are_at_rest(access, log);
-        let files = read_past(access, log);
-        let names: Vec<_> = files.iter().map(|file| (file.inode, file.path.clone())).collect();
-        if were_at_rest || last.as_ref() == Some(&names) {
-            return files;
-        }
-        last = Some(names);
-        thread::sleep(READING_INTERVAL);
-    }
-    read_past(access, log)
-}
-
-fn read_past(access: &Access, log: &LogPath) -> Vec<PastFile> {
-    let present = access.identify(log).ok();
-    let names = OwnNames::of(access, log);
-    let series = names.file.clone();
-    let own = std::iter::once(names.log).chain(names.file).collect();
-    let own = Own { names: own, series, pattern: names.pattern };
-    let mut found: HashMap<(usize, OsString), PastFile> = HashMap::new();
-    let mut entries: Vec<Entry> = Vec::new();
-    let mut inodes: HashSet<u64> = present.map(|present| present.inode).into_iter().collect();
-    places::search::<()>(access, log, |name| {
-        let (place, is_beside) = (name.place, name.is_beside);
-        let entry = Entry {
-            place,
-            name: name.name.to_owned(),
-            modified: SystemTime::UNIX_EPOCH,
-            born: None,
-            is_beside,
-        };
-        if entries.len() >= LISTED_MAX || !own.has(&entry) {
-            return None;
-        }
-        let path = name.log_path(access).filter(|path| path != log)?;
-        let stated = name.stat()?;
-        // A file may have several names.
-        if !inodes.insert(name.inode) {
-            return None;
-        }
-        let (born, modified, size) = (stated.born, stated.written, stated.size);
-        let is_compressed = is_compressed(name.name.as_bytes());
-        let inode = name.inode;
-        let file =
-            PastFile { path, inode, born, modified, size, is_compressed, is_gap_after: false };
-        found.insert((place, entry.name.clone()), file);
-        entries.push(Entry { modified, born, ..entry });
-        None
-    });
-    let ordered = order::ordered(&own, entries).into_iter().filter_map(|ordered| {
-        let file = found.remove(&(ordered.entry.place, ordered.entry.name))?;
-        Some(PastFile { is_gap_after: ordered.is_gap_after, ..file })
-    });
-    ordered.collect()
-}
-
-/// The file of the past that was given this generation because nobody had followed it. Its name for
-/// it is always the same, so that it is proved even where the file is short.
-pub(super) fn find_named(access: &Access, log: &LogPath, wanted: Generation) -> Option<LogFile> {
-    let is_named = |file: &&PastFile| {
-        file.inode == wanted.identity.inode
-            && file.identify(access).is_some_and(|identified| {
-                identified.generation.is(&wanted) && wanted.is_of(&identified.head)
-            })
-    };
-    past(access, log).iter().find(is_named)?.open(access)
-}
-
-/// The compressed file that has the content of a generation whose own file is gone: the only one in
-/// the log's past whose content begins as the generation's. It may still be unpacked for a while.
-pub(super) fn find_compressed(
-    access: &Access,
-    log: &LogPath,
-    wanted: Generation,
-) -> Option<LogFile> {
-    // Other files may begin with the same few bytes.
-    if !wanted.signature.is_whole() {
-        return None;
-    }
-    let is_wanted = |file: &PastFile| {
-        let identified = file.identify(access)?;
-        (identified.compression.is_some() && wanted.is_of(&identified.head)).then_some(())
-    };
-    let past = past(access, log);
-    let mut found = past.iter().filter(|file| is_wanted(file).is_some());
-    match (found.next(), found.next()) {
-        (Some(file), None) => file.open(access),
-        _ => None,
-    }
-}
-
 /// The files that were created after `before` and before `next`, and lie where old files do, under
 /// the names of rotated files, in the order of their creation.
 pub(super) fn find_between(
@@ -380,7 +269,7 @@ pub(super) fn find_between(
 ) -> Vec<LogFile> {
     let (Some(first), Some(last)) = (before.born(), next.born()) else { return Vec::new() };
     let ends = [before.identity().inode, next.identity().inode];
-    let mut between = read_past(access, log);
+    let mut between = past::list_once(access, log);
     between.retain(|file| {
         let is_between = file.born.is_some_and(|born| (first..=last).contains(&born));
         is_between && !file.is_compressed && file.is_older_than(last) && !ends.contains(&file.inode)
@@ -399,6 +288,7 @@ pub(super) fn follows_directly(before: &LogFile, log: &LogPath, next_born: Syste
 }
 
 /// The names of a log: its own, and that of the file to which it leads.
+#[derive(Clone, Debug, PartialEq)]
 struct OwnNames {
     /// None where the name is no pattern.
     pattern: Option<Pattern>,
@@ -408,6 +298,11 @@ struct OwnNames {
 }
 
 impl OwnNames {
+    fn own(&self) -> Own {
+        let names = std::iter::once(&self.log).chain(&self.file).cloned().collect();
+        Own { names, series: self.file.clone(), pattern: self.pattern.clone() }
+    }
+
     fn of(access: &Access, log: &LogPath) -> Self {
         let name_of = |path: &Path| path.file_name().unwrap_or_default().to_owned();
         let own = name_of(log.as_path());

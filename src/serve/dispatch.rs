@@ -322,6 +322,7 @@ async fn view(request: &LogRequest<'_>, log: &LogPath) -> Result<Response<Body>,
         name,
         rows: rows.unwrap_or_default(),
         framing: Framing::of(&request.parts.uri),
+        decode: app.settings().decode,
     };
     Ok(page::view(&app.base, visitor, status, view))
 }

@@ -11,12 +11,14 @@ use askama::Template;
 
 use crate::log::Registry;
 use crate::log::catalogue::{Catalogue, Entry};
+use crate::render::Exit;
 use crate::serve::BasePath;
 use crate::serve::identity::Visitor;
 use crate::serve::page::{self, Assets};
 use crate::serve::query::href;
 use crate::session::{Audiences, Hub};
-use crate::wire::answer::{ListedLog, Listing, to_json};
+use crate::source::span::Span;
+use crate::wire::answer::{ListedExit, ListedLog, Listing, to_json};
 
 #[derive(Template)]
 #[template(path = "list.html")]
@@ -47,6 +49,8 @@ struct LogRow {
     /// Milliseconds since 1970.
     modified: u64,
     age: String,
+    /// How the command ended whose output it is.
+    exit: Option<Exit>,
     /// It is on another machine, which does not answer.
     is_away: bool,
     viewers: usize,
@@ -55,7 +59,13 @@ struct LogRow {
 }
 
 impl LogRow {
-    fn new(base: &BasePath, entry: &Entry, presence: &Presence, now: SystemTime) -> Self {
+    fn new(
+        base: &BasePath,
+        entry: &Entry,
+        exit: Option<Exit>,
+        presence: &Presence,
+        now: SystemTime,
+    ) -> Self {
         let mut directory = entry.log.display().to_string();
         let file = directory.split_off(directory.rfind('/').map_or(0, |at| at + 1));
         Self {
@@ -67,10 +77,37 @@ impl LogRow {
             size: size(entry.size),
             modified: milliseconds(entry.modified),
             age: age(now.duration_since(entry.modified).unwrap_or_default()),
+            exit,
             is_away: entry.is_away,
             viewers: presence.number(entry),
             names: presence.names(entry),
         }
+    }
+
+    /// How the command ended, in few letters. The page's script (`exitOf`) writes it in the same way.
+    fn exit_mark(&self) -> String {
+        let Some(exit) = self.exit else { return String::new() };
+        let took = exit.duration.map(|took| Span(Duration::from_millis(took)).to_string());
+        let (how, between) = match exit.status {
+            Some(0) => ("✓".to_owned(), " "),
+            Some(status) => (format!("exit {status}"), " · "),
+            None => ("ended".to_owned(), " · "),
+        };
+        took.map_or(how.clone(), |took| [&how, between, &took].concat())
+    }
+
+    /// The data of the end for the page's script: the status, which may be unknown, and how long the
+    /// command ran.
+    fn exit_data(&self) -> String {
+        let text = |number: Option<String>| number.unwrap_or_default();
+        self.exit.map_or_else(String::new, |exit| {
+            let status = text(exit.status.map(|status| status.to_string()));
+            format!("{status};{}", text(exit.duration.map(|took| took.to_string())))
+        })
+    }
+
+    fn has_failed(&self) -> bool {
+        self.exit.is_some_and(|exit| exit.status.is_some_and(|status| status != 0))
     }
 
     /// Who views the log, in few letters. The page's script (`presenceOf`) writes it in the same way.
@@ -81,6 +118,20 @@ impl LogRow {
             [name] => name.clone(),
             [name, others @ ..] => format!("{name} +{}", others.len()),
         }
+    }
+}
+
+/// The logs, and what is known of them besides.
+#[derive(Default)]
+pub(super) struct Listed {
+    pub(super) catalogue: Catalogue,
+    /// How the command ended whose output a log is, for each log.
+    pub(super) ends: Vec<Option<Exit>>,
+}
+
+impl Listed {
+    fn entries(&self) -> impl Iterator<Item = (&Entry, Option<Exit>)> {
+        self.catalogue.entries.iter().zip(self.ends.iter().copied())
     }
 }
 
@@ -122,13 +173,13 @@ impl Presence {
 pub(super) fn page(
     base: &BasePath,
     visitor: &Visitor,
-    catalogue: &Catalogue,
+    listed: &Listed,
     viewers: &Viewers,
 ) -> String {
     let now = SystemTime::now();
     let presence = viewers.now();
-    let row = |entry: &Entry| LogRow::new(base, entry, &presence, now);
-    let rows = catalogue.entries.iter().map(row).collect();
+    let row = |(entry, exit)| LogRow::new(base, entry, exit, &presence, now);
+    let rows = listed.entries().map(row).collect();
     let mut prefixes: Vec<String> = visitor
         .access()
         .prefixes()
@@ -152,19 +203,21 @@ pub(super) fn text(catalogue: &Catalogue) -> String {
 }
 
 /// The list as JSON, for the list page.
-pub(super) fn json(base: &BasePath, catalogue: &Catalogue, viewers: &Viewers) -> String {
+pub(super) fn json(base: &BasePath, listed: &Listed, viewers: &Viewers) -> String {
     let presence = viewers.now();
-    let logs = catalogue.entries.iter().map(|entry| ListedLog {
+    let logs = listed.entries().map(|(entry, exit)| ListedLog {
         path: entry.log.display().to_string(),
         name: entry.name.clone(),
         href: href(base, &entry.log),
         size: entry.size,
         modified: milliseconds(entry.modified),
+        exit: exit.map(|exit| ListedExit { status: exit.status }),
+        duration: exit.and_then(|exit| exit.duration),
         away: entry.is_away,
         viewers: presence.number(entry),
         names: presence.names(entry),
     });
-    to_json(&Listing { logs: logs.collect(), truncated: catalogue.truncated })
+    to_json(&Listing { logs: logs.collect(), truncated: listed.catalogue.truncated })
 }
 
 fn milliseconds(time: SystemTime) -> u64 {

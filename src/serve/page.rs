@@ -5,6 +5,7 @@ use hyper::header::{self, HeaderValue};
 use hyper::{Response, StatusCode};
 
 use crate::log::LogPath;
+use crate::render::Decode;
 use crate::serve::body::{Body, full};
 use crate::serve::identity::Visitor;
 use crate::serve::security::Framing;
@@ -37,6 +38,8 @@ struct ViewerPage<'a> {
     /// The HTML of the last rows, or empty.
     rows: String,
     is_pane: bool,
+    /// Unless an address says otherwise, the lines of a container's runtime are shown as they are.
+    is_undecoded: bool,
 }
 
 #[derive(Template)]
@@ -109,6 +112,8 @@ pub(super) struct View<'a> {
     /// The HTML of its last rows, or empty. The renderer has escaped the texts in it.
     pub(super) rows: String,
     pub(super) framing: Framing,
+    /// What the server's settings say of the lines of a container's runtime.
+    pub(super) decode: Decode,
 }
 
 /// The viewer page of a log. Its status is that of the log, so that a script can rely on it.
@@ -118,10 +123,10 @@ pub(super) fn view(
     status: StatusCode,
     view: View<'_>,
 ) -> Response<Body> {
-    let View { log, name, rows, framing } = view;
+    let View { log, name, rows, framing, decode } = view;
     let (path, name) = (log.display().to_string(), name.unwrap_or_default());
-    let is_pane = framing == Framing::Pane;
-    html(status, &ViewerPage { base, visitor, path, name, rows, is_pane })
+    let (is_pane, is_undecoded) = (framing == Framing::Pane, decode == Decode::Off);
+    html(status, &ViewerPage { base, visitor, path, name, rows, is_pane, is_undecoded })
 }
 
 /// The page of this name that shows several logs. The page's script takes the logs from the page's

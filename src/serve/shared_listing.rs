@@ -18,11 +18,12 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::log::catalogue::{self, Catalogue};
+use crate::log::catalogue;
 use crate::log::{ContainerNames, Scope};
 use crate::serve::identity::Visitor;
-use crate::serve::listing::Viewers;
+use crate::serve::listing::{Listed, Viewers};
 use crate::serve::{BasePath, listing};
+use crate::source::run_ends::RunEnds;
 
 /// For so many different rights a list is kept.
 const SCOPES_MAX: usize = 16;
@@ -74,12 +75,13 @@ struct Sources<'s> {
     base: &'s BasePath,
     viewers: &'s Viewers,
     names: &'s ContainerNames,
+    ends: &'s RunEnds,
 }
 
 /// The last list of those who may read the same.
 #[derive(Default)]
 struct Made {
-    catalogue: Option<(Instant, Catalogue)>,
+    catalogue: Option<(Instant, Listed)>,
     /// The list in the requested forms. A page has the name of its visitor in it.
     bodies: Vec<(ListFormat, Option<String>, ListBody)>,
 }
@@ -103,7 +105,7 @@ impl Made {
     /// Builds the list in a form. It blocks, at most until `stop` is cancelled.
     fn make(
         &mut self,
-        Sources { base, viewers, names }: Sources<'_>,
+        Sources { base, viewers, names, ends }: Sources<'_>,
         visitor: &Visitor,
         stop: &CancellationToken,
         arrived: Instant,
@@ -113,14 +115,15 @@ impl Made {
             self.bodies.clear();
             let mut catalogue = catalogue::list(visitor.access(), stop);
             names.give(visitor.access(), &mut catalogue);
-            self.catalogue = Some((Instant::now(), catalogue));
+            let ends = ends.of(visitor.access(), &catalogue);
+            self.catalogue = Some((Instant::now(), Listed { catalogue, ends }));
         }
-        let empty = Catalogue::default();
-        let catalogue = self.catalogue.as_ref().map_or(&empty, |(_, catalogue)| catalogue);
+        let empty = Listed::default();
+        let listed = self.catalogue.as_ref().map_or(&empty, |(_, listed)| listed);
         let text = match format {
-            ListFormat::Html => listing::page(base, visitor, catalogue, viewers),
-            ListFormat::Text => listing::text(catalogue),
-            ListFormat::Json => listing::json(base, catalogue, viewers),
+            ListFormat::Html => listing::page(base, visitor, listed, viewers),
+            ListFormat::Text => listing::text(&listed.catalogue),
+            ListFormat::Json => listing::json(base, listed, viewers),
         };
         let body = ListBody { tag: tag(&text), bytes: Bytes::from(text) };
         if self.bodies.len() == BODIES_MAX {
@@ -152,6 +155,7 @@ pub(super) struct SharedListing {
     kept: Arc<Mutex<Vec<Kept>>>,
     turn: Arc<Semaphore>,
     names: Arc<ContainerNames>,
+    ends: Arc<RunEnds>,
 }
 
 impl Default for SharedListing {
@@ -168,6 +172,7 @@ impl SharedListing {
             kept: Arc::default(),
             turn: Arc::new(Semaphore::new(1)),
             names: Arc::default(),
+            ends: Arc::default(),
         }
     }
 
@@ -221,8 +226,9 @@ impl SharedListing {
         let turn = self.turn.acquire().await;
         let (visitor, viewers, stop) = (visitor.clone(), viewers.clone(), stop.clone());
         let (base, names) = (self.base.clone(), Arc::clone(&self.names));
+        let ends = Arc::clone(&self.ends);
         let mut making = spawn_blocking(move || {
-            let sources = Sources { base: &base, viewers: &viewers, names: &names };
+            let sources = Sources { base: &base, viewers: &viewers, names: &names, ends: &ends };
             made.make(sources, &visitor, &stop, arrived, format)
         });
         let in_turn = timeout(TURN_TIME_MAX, &mut making).await;
@@ -303,6 +309,7 @@ mod tests {
                 base: &BasePath::default(),
                 viewers: &viewers,
                 names: &ContainerNames::default(),
+                ends: &RunEnds::default(),
             },
             &Visitor::anybody(&access),
             &CancellationToken::new(),

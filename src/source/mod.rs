@@ -7,6 +7,8 @@ pub mod journal;
 pub mod marks;
 pub mod recorder;
 pub mod run;
+pub mod run_ends;
 pub mod run_file;
+pub mod span;
 pub mod spool;
 pub mod temporary;

@@ -92,6 +92,26 @@ fn file_name(name: &str) -> String {
     if name.is_empty() { "command".to_owned() } else { name.to_owned() }
 }
 
+/// Whether a file has a name such as [`RunFile::create_in`] gives: `NAME-TIME.log`, or
+/// `NAME-TIME-N.log` for a later run in the same second.
+pub(super) fn has_run_name(name: &str) -> bool {
+    let Some(stem) = name.strip_suffix(".log") else { return false };
+    let is_time = |text: &str| {
+        let is_digit = |at: usize| at != 8 && at != 15;
+        let bytes = text.as_bytes();
+        bytes.len() == 16
+            && bytes.iter().enumerate().all(|(at, byte)| !is_digit(at) || byte.is_ascii_digit())
+            && bytes.get(8) == Some(&b'T')
+            && bytes.get(15) == Some(&b'Z')
+    };
+    let ends_with_time = |stem: &str| {
+        stem.rsplit_once('-').is_some_and(|(name, time)| !name.is_empty() && is_time(time))
+    };
+    let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty();
+    let numbered = stem.rsplit_once('-').filter(|(_, number)| is_number(number));
+    ends_with_time(stem) || numbered.is_some_and(|(stem, _)| ends_with_time(stem))
+}
+
 /// A time such as `20261129T075150Z`.
 fn utc(time: SystemTime) -> String {
     let time = Timestamp::try_from(time.max(UNIX_EPOCH)).unwrap_or(Timestamp::MAX);
@@ -142,5 +162,27 @@ mod tests {
         paths.sort();
         paths.dedup();
         assert_eq!(paths.len(), 5);
+        for path in paths {
+            let name = path.file_name().unwrap().to_str().unwrap();
+            assert!(has_run_name(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn other_names_are_not_those_of_runs() {
+        for name in [
+            "make.log",
+            "-20261129T075150Z.log",
+            "make-20261129T075150Z",
+            "make-20261129T075150Z.log.gz",
+            "make-20261129T07515Z.log",
+            "make-2026112xT075150Z.log",
+            "make-20261129T075150Z-.log",
+            "make-20261129T075150Z-x.log",
+            "make-20261129T075150Z-2-3.log",
+            "make-20261129-075150Z.log",
+        ] {
+            assert!(!has_run_name(name), "{name}");
+        }
     }
 }

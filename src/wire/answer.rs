@@ -336,6 +336,12 @@ pub struct ListedLog {
     pub size: u64,
     /// When it was written last.
     pub modified: u64,
+    /// How the command ended whose output it is, if it has ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exit: Option<ListedExit>,
+    /// How long the command ran, in milliseconds, if the log says it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duration: Option<u64>,
     /// It is on another machine, which does not answer.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub away: bool,
@@ -344,6 +350,13 @@ pub struct ListedLog {
     /// The names of those that are signed in, each once, in order; not all of very many.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub names: Vec<String>,
+}
+
+/// The end of a command in a [`Listing`].
+#[derive(Debug, Serialize)]
+pub struct ListedExit {
+    /// The exit status, if the log says it.
+    pub status: Option<i32>,
 }
 
 /// The answer to `/_/newer/…`. Both fields are `None` when there is no newer file of the same kind.

@@ -76,6 +76,50 @@ async fn the_files_of_a_log_are_listed_the_oldest_first() {
 }
 
 #[tokio::test]
+#[cfg(feature = "faults")]
+async fn old_files_that_stay_as_they_are_are_not_opened_again() {
+    use tailcast::log::failpoints::Call;
+
+    const FILES: u64 = 100;
+    let server = TestServer::start().await;
+    // The oldest first.
+    for number in (1..=FILES).rev() {
+        std::fs::write(server.path(&format!("a.log.{number}")), numbered("old", 0..9)).unwrap();
+    }
+    let log = server.log("a.log", "present\n");
+    let scene = Scene { server, log, parts: Default::default() };
+    // A viewer keeps the log's follower.
+    let _viewer = Reader::open(&scene.server, &scene.log, "&lines=1").await;
+    let opened = async || {
+        let before = scene.server.faults.calls_of(Call::Open);
+        let files = scene.files().await;
+        (files, scene.server.faults.calls_of(Call::Open) - before)
+    };
+    let rename = |from: &str, to: &str| {
+        std::fs::rename(scene.server.path(from), scene.server.path(to)).unwrap();
+    };
+    let mut expected = FILES + 1;
+    for turn in 0..2 {
+        eventually("the files are known", async || match opened().await {
+            (files, opens) if opens < FILES / 2 => Ok(assert_eq!(files.len() as u64, expected)),
+            (_, opens) => Err(opens),
+        })
+        .await;
+        // The next request sees each change.
+        if turn == 0 {
+            rename("a.log.100", "a.log.101");
+            let (files, _) = opened().await;
+            assert_eq!(files[0]["name"], "a.log.101");
+        } else {
+            std::fs::remove_file(scene.server.path("a.log.101")).unwrap();
+            expected -= 1;
+            let (files, _) = opened().await;
+            assert_eq!((files.len() as u64, &files[0]["name"]), (expected, &"a.log.99".into()));
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_stream_begins_in_the_file_that_it_reaches() {
     let scene = scene().await;
     let all = scene.parts.concat();

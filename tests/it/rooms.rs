@@ -206,6 +206,7 @@ const ABSENCES: &[Absence] = &[
             ("serve/query.rs", "`10m` is ten minutes before now"),
             ("session/viewer/time.rs", "a stream ends when the clock of its log shows a time"),
             ("cli/serve/certificate.rs", "a certificate is valid from a date until a date"),
+            ("log/rotated/past.rs", "how long ago a directory changed is told by its time"),
             ("log/rotated/places.rs", "the age of a directory is told by its time of modification"),
             ("log/timeline.rs", "viewers are told when a line came"),
             ("mirror/feed.rs", "a log that has grown was written to, if nobody says when"),

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::clients::{Viewer, get};
-use crate::servers::{command, eventually, output_of, pace};
+use crate::servers::{TestServer, command, eventually, output_of, pace};
 use crate::tail::collect;
 
 const BEGIN: &str = "\x1b]133;C\x1b\\";
@@ -534,6 +534,28 @@ async fn the_output_is_served_while_the_command_runs_and_until_the_viewers_have_
     viewer.expect("end").await;
     assert_eq!(next, std::fs::metadata(&file).unwrap().len(), "the viewer has everything");
     assert_eq!(run.wait().await.code(), Some(9));
+}
+
+#[tokio::test]
+async fn the_list_says_how_runs_ended() {
+    let place = Place::new();
+    assert_eq!(place.run("echo hello; exit 3").status.code(), Some(3));
+    assert!(output_of(&mut place.command(&["--", "true"])).status.success());
+    std::fs::write(place.0.path().join("other.log"), "hello\n").unwrap();
+    let access = tailcast::log::Access::new([place.0.path()]).unwrap();
+    let server = TestServer::over(TempDir::new().unwrap(), access, Default::default()).await;
+    let list = get(server.address, "/_/logs", &[]).await;
+    let list: Value = serde_json::from_slice(&list.body).unwrap();
+    let logs = list["logs"].as_array().unwrap();
+    let of =
+        |part: &str| logs.iter().find(|log| log["path"].as_str().unwrap().contains(part)).unwrap();
+    assert_eq!(of("/to.log")["exit"], json!({"status": 3}));
+    assert_eq!(of("/runs/true-")["exit"], json!({"status": 0}));
+    assert!(of("/to.log")["duration"].as_u64().is_some_and(|took| took < 60_000), "{list}");
+    assert!(of("/other.log").get("exit").is_none(), "{list}");
+    let page = get(server.address, "/", &[("accept", "text/html")]).await.text();
+    let mark = |text: &str| page.contains(&format!(">{text} "));
+    assert!(page.contains("exit-mark failed") && mark("exit 3 ·") && mark("✓"), "{page}");
 }
 
 #[tokio::test]

@@ -2,15 +2,17 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { isDeepStrictEqual } from 'node:util';
 
 import { load } from './modules.js';
+import { eventually } from './program.js';
 import { scene } from './scene.js';
 
 const { formatSpan } = await load('ui/units.js');
 
 const BEGIN = '\x1b]133;C\x1b\\';
 
-/** @param {number} status @param {number} [seconds] */
+/** @param {number | ''} status @param {number} [seconds] */
 const end = (status, seconds) => `${seconds === undefined ? '' : `\x1b]633;P;Duration=${seconds}\x1b\\`}\x1b]133;D;${status}\x1b\\`;
 
 test('a span is said in two units at most', () => {
@@ -66,4 +68,27 @@ scene('logs on one page finish each by itself', async (scene) => {
   await scene.untilState('failed');
   assert.equal(await scene.text('#state-word'), 'Finished');
   assert.equal(await scene.text('#state-detail'), '1 of 2 failed');
+});
+
+scene('the list says how commands finished, and that one goes on', async (scene) => {
+  const { logs, page } = scene;
+  await logs.write('failed.log', `${BEGIN}cc a.c\n${end(1, 182.4)}`);
+  await logs.write('fine.log', `${BEGIN}cc a.c\n${end(0, 3)}`);
+  await logs.write('unknown.log', `${BEGIN}cc a.c\n${end('')}`);
+  await logs.write('running.log', `${BEGIN}cc a.c\n`);
+  await logs.write('plain.log', 'plain\n');
+  await scene.open('/');
+  const marks = () => page.evaluate(() => Object.fromEntries([...document.querySelectorAll('#logs tr')].map((row) => {
+    const mark = /** @type {HTMLElement} */ (row.querySelector('.exit-mark'));
+    return [row.querySelector('.file')?.textContent, `${mark.innerText}${mark.classList.contains('failed') ? ' !' : ''}`];
+  })));
+  const marked = (/** @type {Record<string, string>} */ others) => ({ 'failed.log': 'exit 1 · 3 min 2 s !', 'fine.log': '✓ 3 s', 'unknown.log': 'ended', 'running.log': '', 'plain.log': '', ...others });
+  await eventually('the server has drawn the marks', async () => isDeepStrictEqual(await marks(), marked({})) || marks());
+  const writing = () => page.evaluate(() => [...document.querySelectorAll('#logs .writing .file')].map((file) => file.textContent).sort());
+  assert.deepEqual(await writing(), ['plain.log', 'running.log'], 'what has ended is not being written');
+  // The script draws what ends later, and what goes on.
+  await logs.append('running.log', end(7, 65));
+  await logs.append('fine.log', `\n${BEGIN}again\n`);
+  const later = marked({ 'running.log': 'exit 7 · 1 min 5 s !', 'fine.log': '' });
+  await eventually('the script has drawn them', async () => isDeepStrictEqual(await marks(), later) || marks());
 });

@@ -246,3 +246,20 @@ scene('from a link into a far older file one scrolls through all files between i
   await scene.logs.append('a.log', 'appended\n');
   await scene.until(() => [...document.querySelectorAll('#rows .row')].at(-1)?.textContent === 'appended');
 });
+
+scene('the switch for the lines of a container shows what the server does by default', async (scene) => {
+  const { page, logs } = scene;
+  const line = '2026-11-28T14:02:07.123456789Z stdout F listening';
+  const log = await logs.write('0.log', `${line}\n`);
+  await scene.open(log);
+  await scene.untilRowsAndMarks([line]);
+  await page.click('#view-open');
+  assert.equal(await page.isChecked('#undecoded'), true);
+  assert.match(await page.textContent('#undecoded-option') ?? '', /the server's default/);
+  await page.click('#undecoded-option');
+  await scene.untilRowsAndMarks(['listening']);
+  await page.click('#view-open');
+  assert.equal(await page.isChecked('#undecoded'), false);
+  await page.click('#undecoded-option');
+  await scene.untilRowsAndMarks([line]);
+}, { serve: ['--decode', 'off'] });

@@ -80,7 +80,7 @@ impl Sharing {
     pub(super) async fn end(self, linger: Duration, signals: &mut Signals) {
         self.handle.complete_log(&self.path);
         if !linger.is_zero() {
-            say(&format!("serving for {} more; Ctrl-C ends it", crate::cli::span::Span(linger)));
+            say(&format!("serving for {} more; Ctrl-C ends it", crate::source::span::Span(linger)));
         }
         let until = Instant::now() + linger;
         let interrupted = async { while !Signals::is_final(signals.next().await) {} };

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use humansize::{DECIMAL, format_size};
 
-use crate::cli::span::Span;
 use crate::client::{FollowEvent, Reason, WaitReason};
 use crate::render::Exit;
+use crate::source::span::Span;
 
 /// Prints messages, unless `--quiet` is given.
 pub(super) struct Messages {

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::ffi::OsStr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -43,13 +43,88 @@ pub(super) struct Name<'a> {
 }
 
 /// What a directory says of a regular file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stated {
+    pub(super) inode: u64,
     /// When it was created. None where the file system does not say.
     pub(super) born: Option<SystemTime>,
     /// When it was last written.
     pub(super) written: SystemTime,
+    /// When anything of it last changed, its name or its rights, too. Nobody can set this time.
+    changed: SystemTime,
     /// Its size in bytes.
     pub(super) size: u64,
+}
+
+impl Stated {
+    /// Whether it last changed before that time.
+    pub(super) fn is_settled(&self, before: SystemTime) -> bool {
+        self.written < before && self.changed < before
+    }
+}
+
+/// What a search read, each directory as it was before its names were read.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Survey {
+    places: Vec<Surveyed>,
+    /// Not all names could be read.
+    is_partial: bool,
+}
+
+#[derive(Clone, Debug)]
+struct Surveyed {
+    path: PathBuf,
+    /// None where no directory could be read.
+    state: Option<State>,
+    /// Its names were read. A directory may have several paths.
+    is_entered: bool,
+}
+
+/// What changes with the names in a directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct State {
+    identity: Identity,
+    written: SystemTime,
+    changed: SystemTime,
+}
+
+impl State {
+    fn of(directory: BorrowedFd<'_>) -> Option<Self> {
+        let stat = rustix::fs::fstat(directory).ok()?;
+        Some(Self {
+            identity: Identity::of(&stat),
+            written: time(stat.st_mtime, stat.st_mtime_nsec.try_into().ok()?)?,
+            changed: time(stat.st_ctime, stat.st_ctime_nsec.try_into().ok()?)?,
+        })
+    }
+}
+
+impl Survey {
+    /// Whether the names last changed before that time.
+    pub(super) fn is_settled(&self, before: SystemTime) -> bool {
+        let mut states = self.places.iter().filter_map(|place| place.state);
+        !self.is_partial && states.all(|state| state.written < before && state.changed < before)
+    }
+
+    /// The directories whose names were read, in their order, if a search would read the same names
+    /// now. Each is opened with all checks.
+    pub(super) fn unchanged(&self, access: &Access, log: &LogPath) -> Option<Vec<OwnedFd>> {
+        let first = places(access, log);
+        let is_same = |(first, known): (&Place, &Surveyed)| first.path == known.path;
+        if self.places.len() < first.len() || !first.iter().zip(&self.places).all(is_same) {
+            return None;
+        }
+        let mut directories = Vec::new();
+        for known in &self.places {
+            let directory = access.open_directory(&known.path).ok();
+            if directory.as_ref().and_then(|directory| State::of(directory.as_fd())) != known.state
+            {
+                return None;
+            }
+            directories.extend(directory.filter(|_| known.is_entered));
+        }
+        Some(directories)
+    }
 }
 
 impl Name<'_> {
@@ -60,28 +135,45 @@ impl Name<'_> {
 
     /// None for what is no regular file.
     pub(super) fn stat(&self) -> Option<Stated> {
-        let wanted = StatxFlags::BASIC_STATS | StatxFlags::BTIME;
-        let flags = AtFlags::SYMLINK_NOFOLLOW;
-        let stat = rustix::fs::statx(self.open_directory, self.name, flags, wanted).ok()?;
-        let kind = FileType::from_raw_mode(u32::from(stat.stx_mode));
-        if kind != FileType::RegularFile {
-            return None;
-        }
-        let time = |seconds: i64, nanoseconds: u32| {
-            let since = Duration::new(u64::try_from(seconds).ok()?, nanoseconds);
-            SystemTime::UNIX_EPOCH.checked_add(since)
-        };
-        let is_born = StatxFlags::from_bits_retain(stat.stx_mask).contains(StatxFlags::BTIME);
-        let born = time(stat.stx_btime.tv_sec, stat.stx_btime.tv_nsec).filter(|_| is_born);
-        let written = time(stat.stx_mtime.tv_sec, stat.stx_mtime.tv_nsec)?;
-        Some(Stated { born, written, size: stat.stx_size })
+        stat(self.open_directory, self.name)
     }
+}
+
+/// What a directory says of a name. None for what is no regular file.
+pub(super) fn stat(directory: impl AsFd, name: &OsStr) -> Option<Stated> {
+    let wanted = StatxFlags::BASIC_STATS | StatxFlags::BTIME;
+    let flags = AtFlags::SYMLINK_NOFOLLOW;
+    let stat = rustix::fs::statx(directory, name, flags, wanted).ok()?;
+    let kind = FileType::from_raw_mode(u32::from(stat.stx_mode));
+    if kind != FileType::RegularFile {
+        return None;
+    }
+    let is_born = StatxFlags::from_bits_retain(stat.stx_mask).contains(StatxFlags::BTIME);
+    let born = time(stat.stx_btime.tv_sec, stat.stx_btime.tv_nsec).filter(|_| is_born);
+    let written = time(stat.stx_mtime.tv_sec, stat.stx_mtime.tv_nsec)?;
+    let changed = time(stat.stx_ctime.tv_sec, stat.stx_ctime.tv_nsec)?;
+    Some(Stated { inode: stat.stx_ino, born, written, changed, size: stat.stx_size })
+}
+
+fn time(seconds: i64, nanoseconds: u32) -> Option<SystemTime> {
+    let since = Duration::new(u64::try_from(seconds).ok()?, nanoseconds);
+    SystemTime::UNIX_EPOCH.checked_add(since)
 }
 
 /// Calls `visit` with the names of all files, until it gives something.
 pub(super) fn search<T>(
     access: &Access,
     log: &LogPath,
+    visit: impl FnMut(&Name<'_>) -> Option<T>,
+) -> Option<T> {
+    survey(access, log, &mut Survey::default(), visit)
+}
+
+/// The same; `survey` gets what was read.
+pub(super) fn survey<T>(
+    access: &Access,
+    log: &LogPath,
+    survey: &mut Survey,
     mut visit: impl FnMut(&Name<'_>) -> Option<T>,
 ) -> Option<T> {
     let mut ahead = places(access, log);
@@ -89,19 +181,28 @@ pub(super) fn search<T>(
     let mut names_left = NAMES_MAX;
     while let Some(Place { path, is_beside }) = ahead.pop_front() {
         if entered.len() >= DIRECTORIES_MAX {
+            survey.is_partial = true;
             return None;
         }
-        let Ok(directory) = access.open_directory(&path) else { continue };
-        let Ok(identity) = rustix::fs::fstat(&directory).map(|stat| Identity::of(&stat)) else {
+        let directory = access.open_directory(&path).ok();
+        let state = directory.as_ref().and_then(|directory| State::of(directory.as_fd()));
+        let identity = state.map(|state| state.identity).filter(|own| !entered.contains(own));
+        let is_entered = identity.is_some();
+        survey.places.push(Surveyed { path: path.clone(), state, is_entered });
+        let (Some(directory), Some(identity)) = (directory, identity) else { continue };
+        entered.push(identity);
+        access.metrics().directories.add(1);
+        let Ok(mut entries) = Dir::read_from(&directory) else {
+            survey.is_partial = true;
             continue;
         };
-        if entered.contains(&identity) {
-            continue;
-        }
-        entered.push(identity);
-        let Ok(mut entries) = Dir::read_from(&directory) else { continue };
-        while let Some(Ok(entry)) = entries.read() {
+        while let Some(entry) = entries.read() {
+            let Ok(entry) = entry else {
+                survey.is_partial = true;
+                break;
+            };
             if names_left == 0 {
+                survey.is_partial = true;
                 return None;
             }
             names_left -= 1;

@@ -1,12 +1,12 @@
 // The lines of the list: logs that pass the filter, sorted, flat or as a tree. Pure functions; no document.
 
-/** A log that changed within this time counts as "writing now". */
+/** A log that changed within this time counts as "writing now", unless it is the output of a command that has ended. */
 export const WRITING_MS = 10_000;
 const BY_NAME = new Intl.Collator('en', { numeric: true, sensitivity: 'base' });
 
 /**
  * @typedef {'name' | 'size' | 'change'} Key
- * @typedef {{path: string, name?: string, href: string, size: number, modified: number, viewers: number, names?: string[], away?: boolean, isGone?: boolean, lower?: string}} Log
+ * @typedef {{path: string, name?: string, href: string, size: number, modified: number, viewers: number, names?: string[], exit?: {status: number | null}, duration?: number, away?: boolean, isGone?: boolean, lower?: string}} Log
  * @typedef {{by: Key, descending: boolean}} Sort
  *
  * @typedef {object} LogLine
@@ -33,7 +33,8 @@ const BY_NAME = new Intl.Collator('en', { numeric: true, sensitivity: 'base' });
 
 /** @param {Log | DirectoryLine | Directory} thing @param {number} now */
 export function isWriting(thing, now) {
-  return now - thing.modified < WRITING_MS;
+  const hasEnded = 'exit' in thing && thing.exit !== undefined;
+  return !hasEnded && now - thing.modified < WRITING_MS;
 }
 
 /** @param {string} filter */

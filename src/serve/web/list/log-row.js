@@ -2,6 +2,7 @@
 
 import { linkTo, withoutBase } from '../net/wire.js';
 import { byId, setText } from '../ui/dom.js';
+import { formatSpan } from '../ui/units.js';
 
 /**
  * @typedef {import('./listing.js').Log} Log
@@ -29,8 +30,19 @@ export function readRows(body) {
     // A name has no space in it.
     const names = row.querySelector('.viewers')?.getAttribute('title')?.split(', ').filter(Boolean);
     const [known, directory, file] = ['known', 'dir', 'file'].map((part) => link?.querySelector(`.${part}`)?.textContent ?? '');
-    return { path: directory + file, ...(known !== '' && { name: known }), href: withoutBase(link?.getAttribute('href') ?? ''), modified: Number(modified), size: Number(size), viewers: Number(viewers), names, away: row.classList.contains('away') };
+    return { path: directory + file, ...(known !== '' && { name: known }), href: withoutBase(link?.getAttribute('href') ?? ''), modified: Number(modified), size: Number(size), viewers: Number(viewers), names, ...readExit(row.dataset.exit ?? ''), away: row.classList.contains('away') };
   });
+}
+
+/**
+ * The end of a command in the data of a row: `STATUS;MILLISECONDS`, either of which may be missing.
+ * @param {string} data
+ * @returns {Pick<Log, 'exit' | 'duration'>}
+ */
+function readExit(data) {
+  if (data === '') return {};
+  const [status, duration] = data.split(';').map((part) => (part === '' ? null : Number(part)));
+  return { exit: { status }, ...(duration !== null && { duration }) };
 }
 
 /**
@@ -81,6 +93,9 @@ export function updateRow(row, line, looks) {
   time.dateTime = new Date(log.modified).toISOString();
   setText(/** @type {HTMLElement} */ (viewers.firstElementChild), presenceOf(log));
   viewers.title = log.names?.join(', ') ?? '';
+  const exit = /** @type {HTMLElement} */ (row.querySelector('.exit-mark'));
+  setText(exit, exitOf(log));
+  exit.classList.toggle('failed', (log.exit?.status ?? 0) !== 0);
   const known = /** @type {HTMLElement} */ (openControl.querySelector('.known'));
   setText(known, log.name ?? '');
   known.hidden = !log.name;
@@ -91,6 +106,18 @@ export function updateRow(row, line, looks) {
   const star = /** @type {HTMLElement} */ (row.querySelector('.favourite'));
   star.setAttribute('aria-pressed', String(looks.isStarred));
   star.tabIndex = tabIndex;
+}
+
+/**
+ * How the command ended whose output a log is, in few letters.
+ * @param {Pick<Log, 'exit' | 'duration'>} log
+ * @returns {string}
+ */
+export function exitOf({ exit, duration }) {
+  if (exit === undefined) return '';
+  const took = duration === undefined ? '' : formatSpan(duration);
+  if (exit.status === 0) return `✓ ${took}`.trimEnd();
+  return [exit.status === null ? 'ended' : `exit ${exit.status}`, took].filter(Boolean).join(' · ');
 }
 
 /**

@@ -146,7 +146,7 @@ function merge(fresh) {
   for (const log of fresh) {
     const known = logs.get(log.href);
     if (known === undefined) added.push(log);
-    logs.set(log.href, known === undefined ? log : Object.assign(known, { names: undefined, away: false }, log, { isGone: false }));
+    logs.set(log.href, known === undefined ? log : Object.assign(known, { names: undefined, exit: undefined, duration: undefined, away: false }, log, { isGone: false }));
   }
   // While the table is in use, new rows are appended and rows of removed logs stay. So no click opens the wrong log.
   isStale = inUse();

@@ -117,9 +117,14 @@ export function serverUrl(path) {
   return `${location.origin}${linkTo(path)}`;
 }
 
-/** Whether a page shows the lines of a container's runtime, and not what is in them. @param {Location | URL} page */
-export function isUndecoded(page) {
-  return new URLSearchParams(page.search).get('decode') === 'off';
+/**
+ * Whether a page shows the lines of a container's runtime, and not what is in them.
+ * @param {Location | URL} page
+ * @param {boolean} byDefault whether the server shows them where the address says nothing
+ */
+export function isUndecoded(page, byDefault) {
+  const decode = new URLSearchParams(page.search).get('decode');
+  return decode === null ? byDefault : decode === 'off';
 }
 
 /** Whether a page shows what was written, and not what a terminal would have left. @param {Location | URL} page */

@@ -118,9 +118,11 @@ export class Controls {
     written.checked = isWritten(location);
     written.addEventListener('change', () => this.#toggleWritten());
     const undecoded = /** @type {HTMLInputElement} */ (byId('undecoded'));
-    undecoded.checked = isUndecoded(location);
-    undecoded.addEventListener('change', () => this.#toggleDecoding());
-    if (isUndecoded(location) || this.#parts.bars.isOfContainer) this.offerDecoding();
+    const isDefault = undecoded.dataset.default !== undefined;
+    undecoded.checked = isUndecoded(location, isDefault);
+    undecoded.addEventListener('change', () => this.#chooseDecoding(!undecoded.checked));
+    // Rows that were not decoded do not say whether they are those of a container.
+    if (isDefault || undecoded.checked || this.#parts.bars.isOfContainer) this.offerDecoding();
     const more = byId('more-menu');
     more.addEventListener('beforetoggle', () => this.#updateLinks());
     more.addEventListener('toggle', () => this.#offerHistory());
@@ -200,11 +202,11 @@ export class Controls {
     byId('undecoded-option').hidden = false;
   }
 
-  /** Loads the page again, as for what is written. */
-  #toggleDecoding() {
+  /** Loads the page again, as for what is written. @param {boolean} isDecoded */
+  #chooseDecoding(isDecoded) {
     const url = new URL(this.#parts.urlSync.url);
     // The server's own default may be either.
-    url.searchParams.set('decode', isUndecoded(url) ? 'auto' : 'off');
+    url.searchParams.set('decode', isDecoded ? 'auto' : 'off');
     location.replace(url);
   }
 
