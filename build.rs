@@ -132,7 +132,7 @@ fn variable(name: &str) -> String {
 
 /// The name that an exported declaration gives.
 fn declared(module: &str, declaration: &str) -> String {
-    let rest = ["async function ", "function ", "class ", "const "]
+    let rest = ["async function* ", "async function ", "function ", "class ", "const "]
         .iter()
         .find_map(|kind| declaration.strip_prefix(kind))
         .unwrap_or_else(|| panic!("{WEB}/{module}: no function, class or constant: {declaration}"));

@@ -1,5 +1,6 @@
 // The client of the server's API for one log: rows anywhere in it, line numbers, and the offset of a line.
 
+import { readLines } from './lines.js';
 import { noteIdentity } from './signed-out.js';
 import { serverUrl } from './wire.js';
 
@@ -19,6 +20,14 @@ import { serverUrl } from './wire.js';
  * @typedef {{from: number} | {before: number} | {line: number}} Where
  * @typedef {{total: number | null, lines: (number | null)[]}} LineNumbers
  * @typedef {{path: string, href: string} | null} LogLink
+ *
+ * @typedef {object} FieldValues the values of a field so far
+ * @property {number} rows
+ * @property {number} with_field
+ * @property {number} distinct
+ * @property {[string, number][]} values the most frequent ones and their rows
+ * @property {boolean} done whether this is the last state
+ * @property {boolean} complete
  *
  * @typedef {object} HistoryFile a file of the log: one that had its name, or the present one
  * @property {string} generation
@@ -117,6 +126,19 @@ export class LogApi {
   async lineNumbers(generation, offsets) {
     const answer = await this.request('lines', { generation, at: offsets.join(',') });
     return answer.json();
+  }
+
+  /**
+   * Counts the values of a field. Each state contains the one before.
+   * @param {string | null} generation
+   * @param {string} field
+   * @param {Record<string, string>} filter
+   * @param {AbortSignal} signal
+   * @returns {AsyncGenerator<FieldValues>}
+   */
+  async* fieldValues(generation, field, filter, signal) {
+    const answer = await this.request('fields', { generation, field, ...filter }, signal);
+    yield* readLines(answer);
   }
 
   /**

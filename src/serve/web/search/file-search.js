@@ -2,6 +2,7 @@
 // up to a limit; the count continues beyond it.
 
 import { bounded, errorText, failureWords, Gone, Unavailable } from '../net/api.js';
+import { readLines } from '../net/lines.js';
 import { noteIdentity } from '../net/signed-out.js';
 import { serverUrl } from '../net/wire.js';
 
@@ -178,7 +179,7 @@ export class FileSearch {
     if (!answer.ok) throw new SearchRefused(await errorText(answer));
     /** @type {Done | null} */
     let done = null;
-    for await (const message of readMessages(answer)) {
+    for await (const message of readLines(answer)) {
       if (message.type === 'done') done = message;
       this.#handle(message, before);
     }
@@ -252,27 +253,4 @@ function remainingParts({ from, to, near }, at) {
   if (near === undefined || near >= to) return [{ from: at, to }];
   // The server searches from `near` to the end first, then from the start to `near`.
   return at < near ? [{ from: at, to: near }] : [{ from: at, to }, { from, to: near }];
-}
-
-/**
- * The messages of a streamed response, one JSON object a line. Leaving the loop cancels the response.
- * @param {Response} answer
- * @returns {AsyncGenerator<Found | Progress | Done>}
- */
-async function* readMessages(answer) {
-  if (answer.body === null) return;
-  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
-  let rest = '';
-  try {
-    for (;;) {
-      const { value, done } = await reader.read();
-      if (done) return;
-      const lines = (rest + value).split('\n');
-      rest = lines.pop() ?? '';
-      for (const line of lines) if (line !== '') yield JSON.parse(line);
-    }
-  } finally {
-    // Otherwise the search would keep its permit on the server. After the last message this does nothing.
-    reader.cancel().catch(() => {});
-  }
 }

@@ -9,7 +9,8 @@ const TYPING_MS = 200;
 /** The label of the View button. @type {Record<Level, string>} */
 const LEVEL_WORDS = { '': 'View', error: 'Errors only', warning: 'Errors, warnings' };
 const WHOLE = new Intl.NumberFormat('en-US');
-const SWITCHES = /** @type {('case' | 'word' | 'regex')[]} */ (['case', 'word', 'regex']);
+const SWITCHES = /** @type {('case' | 'word' | 'regex' | 'fields')[]} */ (['case', 'word', 'regex', 'fields']);
+const CONDITIONS_EXAMPLE = 'status>=500 path:/api';
 
 /**
  * @typedef {import('../url/view-hash.js').Pattern} Pattern
@@ -39,6 +40,7 @@ export class FindBar {
   #callbacks;
   #bar = byId('find');
   #text = /** @type {HTMLInputElement} */ (byId('find-text'));
+  #placeholder = this.#text.placeholder;
   #count = byId('find-count');
   #openButton = byId('find-open');
   #rules = byId('rules');
@@ -59,10 +61,11 @@ export class FindBar {
     });
     this.#bar.addEventListener('keydown', (event) => this.#key(event));
     for (const option of SWITCHES) {
-      this.#switch(option).addEventListener('click', () => {
+      this.#switch(option)?.addEventListener('click', () => {
         this.#typed();
-        this.#pattern = { ...this.#pattern, [option]: !this.#pattern[option] };
+        this.#pattern = switched(this.#pattern, option);
         this.#change();
+        this.#text.focus();
       });
     }
     byId('find-next').addEventListener('click', () => this.step(1));
@@ -97,6 +100,11 @@ export class FindBar {
     return this.level === '' ? {} : { ...level, filter: '1' };
   }
 
+  /** The conditions on fields of the rows that are shown; null if the filter has none, or shows other rows. */
+  get fieldConditions() {
+    return this.filter && !this.invert && this.pattern?.fields ? this.pattern.text : null;
+  }
+
   /** The search as parameters for the server. @returns {Record<string, string> | null} */
   get searchParameters() {
     return this.pattern === null ? null : { ...parameters(this.pattern), ...levelParameters(this.level) };
@@ -111,6 +119,17 @@ export class FindBar {
   /** Cycles through all rows, errors and warnings, errors only. */
   nextLevel() {
     this.setLevel(LEVELS[(LEVELS.indexOf(this.level) + 1) % LEVELS.length]);
+  }
+
+  /**
+   * Shows only the lines whose fields fit these conditions.
+   * @param {string} conditions
+   */
+  filterFields(conditions) {
+    this.open();
+    this.#pattern = { text: conditions, regex: false, case: false, word: false, fields: true };
+    [this.filter, this.invert, this.current] = [true, false, null];
+    this.#change();
   }
 
   /** @param {string} [text] pattern to find */
@@ -224,7 +243,7 @@ export class FindBar {
 
   #addRule() {
     this.#typed();
-    if (this.pattern === null || this.rules.length >= RULES_MAX) return;
+    if (this.pattern === null || this.pattern.fields || this.rules.length >= RULES_MAX) return;
     this.rules = [...this.rules, { ...this.pattern }];
     this.#pattern = { ...this.#pattern, text: '' };
     this.#change();
@@ -233,7 +252,8 @@ export class FindBar {
 
   show() {
     if (this.#text.value !== this.#pattern.text) this.#text.value = this.#pattern.text;
-    for (const option of SWITCHES) this.#switch(option).setAttribute('aria-pressed', String(this.#pattern[option]));
+    for (const option of SWITCHES) this.#switch(option)?.setAttribute('aria-pressed', String(this.#pattern[option] ?? false));
+    this.#text.placeholder = this.#pattern.fields ? CONDITIONS_EXAMPLE : this.#placeholder;
     byId('filter').setAttribute('aria-pressed', String(this.filter));
     byId('invert').setAttribute('aria-pressed', String(this.invert));
     byId('invert').hidden = !this.filter;
@@ -244,7 +264,7 @@ export class FindBar {
     view.title = this.level === '' ? 'Display options' : `${LEVEL_WORDS[this.level]}: how rows are shown`;
     const label = view.querySelector('.label');
     if (label) label.textContent = LEVEL_WORDS[this.level];
-    /** @type {HTMLButtonElement} */ (byId('rule-add')).disabled = this.pattern === null || this.rules.length >= RULES_MAX;
+    /** @type {HTMLButtonElement} */ (byId('rule-add')).disabled = this.pattern === null || this.pattern.fields === true || this.rules.length >= RULES_MAX;
     this.#rules.replaceChildren(...this.rules.map((rule, at) => this.#chip(rule, at)));
     this.#showCount();
   }
@@ -297,8 +317,21 @@ export class FindBar {
 
   /** @param {string} option */
   #switch(option) {
-    return /** @type {HTMLElement} */ (this.#bar.querySelector(`[data-find="${option}"]`));
+    return /** @type {HTMLElement | null} */ (this.#bar.querySelector(`[data-find="${option}"]`));
   }
+}
+
+/**
+ * A pattern with one option the other way. Conditions on fields have no other options.
+ * @param {Pattern} pattern
+ * @param {'case' | 'word' | 'regex' | 'fields'} option
+ * @returns {Pattern}
+ */
+function switched(pattern, option) {
+  const isOn = !pattern[option];
+  if (option === 'fields') return { text: pattern.text, regex: false, case: false, word: false, ...(isOn && { fields: true }) };
+  const { fields: _, ...others } = pattern;
+  return { ...others, [option]: isOn };
 }
 
 /** @param {Level} level @returns {Record<string, string>} */

@@ -6,7 +6,8 @@
  * @param {Pattern} pattern
  * @returns {Record<string, string>}
  */
-export function parameters({ text, regex, case: isCase, word }) {
+export function parameters({ text, regex, case: isCase, word, fields }) {
+  if (fields) return { where: text };
   return { q: text, ...(regex && { regex: '1' }), ...(isCase && { case: '1' }), ...(word && { word: '1' }) };
 }
 
@@ -26,7 +27,8 @@ export function compile(pattern) {
  * @param {Pattern} pattern
  * @returns {{source: string, flags: string} | null}
  */
-export function expressionOf({ text, regex, case: isCase, word }) {
+export function expressionOf({ text, regex, case: isCase, word, fields }) {
+  if (fields) return null;
   let source = regex ? text : text.replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&');
   let flags = isCase ? 'gu' : 'giu';
   const inline = /^\(\?([imsU-]+)\)/.exec(source);

@@ -7,7 +7,8 @@ import { DEFAULTS, SWITCHES, TIMES } from '../ui/options.js';
 
 /**
  * @typedef {{kind: 'line' | 'offset', from: number, to: number}} LineRange the selected lines, both ends included
- * @typedef {{text: string, regex: boolean, case: boolean, word: boolean}} Pattern
+ * @typedef {{text: string, regex: boolean, case: boolean, word: boolean, fields?: boolean}} Pattern with `fields`, the
+ *   text is conditions on the fields of JSON and logfmt
  * @typedef {'' | 'error' | 'warning'} Level all rows, errors, or errors and warnings
  * @typedef {object} View
  * @property {LineRange | null} lines
@@ -28,7 +29,7 @@ import { DEFAULTS, SWITCHES, TIMES } from '../ui/options.js';
 export const RULES_MAX = 6;
 export const LEVELS = /** @type {Level[]} */ (['', 'warning', 'error']);
 const FOLDS_MAX = 100;
-const FLAGS = /** @type {('regex' | 'case' | 'word')[]} */ (['regex', 'case', 'word']);
+const FLAGS = /** @type {('regex' | 'case' | 'word' | 'fields')[]} */ (['regex', 'case', 'word', 'fields']);
 
 /** @returns {View} */
 export function emptyView() {
@@ -132,9 +133,9 @@ function parseLineRange(text) {
  */
 function parsePattern(value) {
   const cut = value.indexOf(':');
-  if (cut < 0 || !/^[rcw]*$/.test(value.slice(0, cut)) || value.length === cut + 1) return null;
+  if (cut < 0 || !/^[rcwf]*$/.test(value.slice(0, cut)) || value.length === cut + 1) return null;
   const flags = value.slice(0, cut);
-  return { text: value.slice(cut + 1), regex: flags.includes('r'), case: flags.includes('c'), word: flags.includes('w') };
+  return { text: value.slice(cut + 1), regex: flags.includes('r'), case: flags.includes('c'), word: flags.includes('w'), ...(flags.includes('f') && { fields: true }) };
 }
 
 /** The colour and a colon come before the expression. @param {string} value */

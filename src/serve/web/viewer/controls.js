@@ -10,6 +10,7 @@ import { TIMES } from '../ui/options.js';
 import { plural } from '../ui/units.js';
 import { COPY_ROWS_MAX, copyText, fetchText, markdown } from './copy.js';
 import { TimeDialog } from './time-dialog.js';
+import { ValuesDialog } from './values-dialog.js';
 
 const HINT_MS = 2_500;
 /** The width of the touch target at the start of a row. */
@@ -45,14 +46,23 @@ export class Controls {
   #parts;
   #help = /** @type {HTMLDialogElement} */ (byId('help'));
   #timeDialog;
+  #valuesDialog;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #hintTimer = undefined;
 
   /** @param {Parts} parts */
   constructor(parts) {
     this.#parts = parts;
-    const { api, generations, seek, selection } = parts;
+    const { api, generations, seek, selection, findBar } = parts;
     this.#timeDialog = new TimeDialog({ api, generations, seek, selection, closed: () => this.focusLog() });
+    this.#valuesDialog = new ValuesDialog({
+      api,
+      filter: () => findBar.filterParameters,
+      conditions: () => findBar.fieldConditions,
+      generation: () => generations.current?.id ?? null,
+      show: (conditions) => findBar.filterFields(conditions),
+      closed: () => this.focusLog(),
+    });
     this.#bindKeys();
     this.#bindButtons();
     parts.log.addEventListener('click', (event) => this.#click(event));
@@ -76,6 +86,7 @@ export class Controls {
       { keys: ['g', 'Home'], does: 'to the first byte', act: () => seek.toStart() },
       { keys: ['G', 'End'], does: 'to the end, and follow', act: () => seek.toEnd() },
       { keys: ['d'], does: 'to a date or a time', act: () => this.#timeDialog.open() },
+      { keys: ['u'], does: 'count the values of a field', act: () => this.#valuesDialog.open() },
       { keys: ['f'], does: 'follow or pause', act: () => this.#toggleFollow() },
       { keys: ['j', 'k'], does: 'line cursor down, up', act: (key) => this.#move(key === 'j' ? 1 : -1) },
       { keys: ['J', 'K'], does: 'select lines, down, up', act: (key) => this.#move(key === 'J' ? 1 : -1, true) },

@@ -1,0 +1,118 @@
+// The dialog that counts the values of a field, over the whole log or over what the filter shows.
+
+import { failureWords } from '../net/api.js';
+import { byId, setText } from '../ui/dom.js';
+
+const WHOLE = new Intl.NumberFormat('en-US');
+/** A longer value is cut by the server, so no condition can be made of it. */
+const VALUE_BYTES_MAX = 256;
+
+/**
+ * @typedef {object} Parts
+ * @property {import('../net/api.js').LogApi} api
+ * @property {() => Record<string, string>} filter the parameters of the present filter
+ * @property {() => string | null} conditions the present conditions on fields, if these are the filter
+ * @property {() => string | null} generation
+ * @property {(conditions: string) => void} show shows the lines that fit these conditions
+ * @property {() => void} closed
+ */
+
+/**
+ * The condition that a field has this value.
+ * @param {string} field
+ * @param {string} value
+ */
+export function conditionOf(field, value) {
+  const word = (/** @type {string} */ text) => (/^[^\s"\\=!<>:~][^\s=!<>:~"]*$/.test(text) ? text : `"${text.replace(/["\\]/g, '\\$&')}"`);
+  return `${word(field)}=${value === '' ? '""' : word(value)}`;
+}
+
+export class ValuesDialog {
+  #parts;
+  #dialog = /** @type {HTMLDialogElement} */ (byId('values'));
+  #field = /** @type {HTMLInputElement} */ (byId('values-field'));
+  #list = byId('values-list');
+  /** Cancels the count when the dialog is closed. */
+  #counting = new AbortController();
+
+  /** @param {Parts} parts */
+  constructor(parts) {
+    this.#parts = parts;
+    byId('values-open').addEventListener('click', () => {
+      byId('view-menu').hidePopover();
+      this.open();
+    });
+    byId('values-go').addEventListener('click', () => this.#count());
+    this.#field.addEventListener('keydown', (event) => {
+      if (event.key === 'Enter' && !event.isComposing) this.#count();
+    });
+    byId('values-close').addEventListener('click', () => this.#dialog.close());
+    this.#dialog.addEventListener('click', (event) => {
+      if (event.target === this.#dialog) this.#dialog.close();
+    });
+    this.#dialog.addEventListener('close', () => {
+      this.#counting.abort();
+      parts.closed();
+    });
+  }
+
+  open() {
+    this.#dialog.showModal();
+    this.#field.select();
+    // What was counted before may be old.
+    if (this.#field.value.trim() !== '') this.#count();
+  }
+
+  async #count() {
+    const field = this.#field.value.trim();
+    this.#say(field === '' ? 'Write the name of a field' : '');
+    if (field === '') return;
+    this.#counting.abort();
+    this.#counting = new AbortController();
+    const { signal } = this.#counting;
+    try {
+      for await (const counted of this.#parts.api.fieldValues(this.#parts.generation(), field, this.#parts.filter(), signal)) {
+        if (signal.aborted) return;
+        this.#show(field, counted);
+      }
+    } catch (error) {
+      if (!signal.aborted) this.#say(failureWords(error));
+    }
+  }
+
+  /** @param {string} field @param {import('../net/api.js').FieldValues} counted */
+  #show(field, { rows, with_field: withField, distinct, values, done, complete }) {
+    const progress = complete ? '' : done ? ' (not of all of the log)' : ' so far';
+    const lines = `${WHOLE.format(withField)} of ${WHOLE.format(rows)} lines have it${progress}`;
+    setText(byId('values-count'), withField === 0 ? `No line has this field${progress}` : `${lines}, with ${WHOLE.format(distinct)} ${distinct === 1 ? 'value' : 'values'}`);
+    const focused = document.activeElement?.closest('#values-list li button')?.textContent;
+    this.#list.replaceChildren(...values.map(([value, count]) => this.#item(field, value, count, withField)));
+    for (const button of this.#list.querySelectorAll('button')) if (button.textContent === focused) button.focus();
+  }
+
+  /** @param {string} field @param {string} value @param {number} count @param {number} all */
+  #item(field, value, count, all) {
+    const item = document.createElement('li');
+    item.style.setProperty('--share', `${(100 * count) / all}%`);
+    const button = document.createElement('button');
+    button.type = 'button';
+    button.textContent = value === '' ? '(empty)' : value;
+    button.disabled = new TextEncoder().encode(value).length >= VALUE_BYTES_MAX;
+    button.title = button.disabled ? 'This value is too long for a filter' : 'Show its lines';
+    button.addEventListener('click', () => {
+      const before = this.#parts.conditions();
+      this.#dialog.close();
+      this.#parts.show([...(before === null ? [] : [before]), conditionOf(field, value)].join(' '));
+    });
+    const number = document.createElement('span');
+    number.textContent = WHOLE.format(count);
+    item.append(button, number);
+    return item;
+  }
+
+  /** @param {string} problem what is wrong; empty for nothing */
+  #say(problem) {
+    setText(byId('values-problem'), problem);
+    this.#field.setAttribute('aria-invalid', String(problem !== ''));
+  }
+}
