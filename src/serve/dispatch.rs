@@ -267,7 +267,8 @@ fn own(app: &App, visitor: &Visitor, name: &str) -> Result<Response<Body>, Refus
     match name {
         "levels.json" => Ok(json::json_text(levels::RULES.as_str())),
         "traces.json" => Ok(json::json_text(stack_trace::RULES.as_str())),
-        name => page::multi_log(&app.base, visitor, name).ok_or_else(|| Refusal::NotFound.into()),
+        name => page::multi_log(&app.base, visitor, &app.settings().zone, name)
+            .ok_or_else(|| Refusal::NotFound.into()),
     }
 }
 
@@ -308,13 +309,13 @@ async fn view(request: &LogRequest<'_>, log: &LogPath) -> Result<Response<Body>,
     let (opened, name) = opened.await.unwrap_or((Err(Refusal::Unreadable), None));
     let framing = Framing::of(&request.parts.uri);
     let (base, visitor) = (&request.app.base, request.visitor);
-    match opened {
-        Ok(()) => Ok(page::view(base, visitor, StatusCode::OK, log, name, framing)),
-        Err(Refusal::NotFound) => {
-            Ok(page::view(base, visitor, StatusCode::NOT_FOUND, log, name, framing))
-        }
-        Err(refusal) => Err(refusal.into()),
-    }
+    let status = match opened {
+        Ok(()) => StatusCode::OK,
+        Err(Refusal::NotFound) => StatusCode::NOT_FOUND,
+        Err(refusal) => return Err(refusal.into()),
+    };
+    let zone = &request.app.settings().zone;
+    Ok(page::view(base, visitor, status, log, name, zone, framing))
 }
 
 /// The answer to `curl`: the file, or a stream if the query has parameters of a stream.

@@ -9,6 +9,7 @@ use crate::serve::body::{Body, full};
 use crate::serve::identity::Visitor;
 use crate::serve::security::Framing;
 use crate::serve::{BasePath, assets};
+use crate::time::Zone;
 
 /// What the templates need to know about their scripts and styles.
 pub(super) trait Assets {
@@ -34,6 +35,8 @@ struct ViewerPage<'a> {
     path: String,
     /// By which people know the log, or empty.
     name: String,
+    /// The time zone of stamps that say none.
+    zone: String,
     is_pane: bool,
 }
 
@@ -48,6 +51,7 @@ struct SplitPage<'a> {
 struct MergedPage<'a> {
     base: &'a BasePath,
     visitor: &'a Visitor,
+    zone: String,
 }
 
 #[derive(Template)]
@@ -106,19 +110,28 @@ pub(super) fn view(
     status: StatusCode,
     log: &LogPath,
     name: Option<String>,
+    zone: &Zone,
     framing: Framing,
 ) -> Response<Body> {
     let name = name.unwrap_or_default();
     let path = log.display().to_string();
-    html(status, &ViewerPage { base, visitor, path, name, is_pane: framing == Framing::Pane })
+    let (zone, is_pane) = (zone.to_string(), framing == Framing::Pane);
+    html(status, &ViewerPage { base, visitor, path, name, zone, is_pane })
 }
 
 /// The page of this name that shows several logs. The page's script takes the logs from the page's
 /// address and requests each of them separately, so each is admitted or refused by itself.
-pub(super) fn multi_log(base: &BasePath, visitor: &Visitor, name: &str) -> Option<Response<Body>> {
+pub(super) fn multi_log(
+    base: &BasePath,
+    visitor: &Visitor,
+    zone: &Zone,
+    name: &str,
+) -> Option<Response<Body>> {
     match name {
         "beside" => Some(html(StatusCode::OK, &SplitPage { base })),
-        "merged" => Some(html(StatusCode::OK, &MergedPage { base, visitor })),
+        "merged" => {
+            Some(html(StatusCode::OK, &MergedPage { base, visitor, zone: zone.to_string() }))
+        }
         _ => None,
     }
 }
