@@ -272,7 +272,8 @@ fn own(app: &App, visitor: &Visitor, name: &str) -> Result<Response<Body>, Refus
     match name {
         "levels.json" => Ok(json::json_text(levels::RULES.as_str())),
         "traces.json" => Ok(json::json_text(stack_trace::RULES.as_str())),
-        name => page::multi_log(&app.base, visitor, name).ok_or_else(|| Refusal::NotFound.into()),
+        name => page::multi_log(&app.base, visitor, &app.settings().zone, name)
+            .ok_or_else(|| Refusal::NotFound.into()),
     }
 }
 
@@ -317,12 +318,14 @@ async fn view(request: &LogRequest<'_>, log: &LogPath) -> Result<Response<Body>,
         Err(Refusal::NotFound) => (StatusCode::NOT_FOUND, None),
         Err(refusal) => return Err(refusal.into()),
     };
+    let settings = app.settings();
     let view = page::View {
         log,
         name,
         rows: rows.unwrap_or_default(),
         framing: Framing::of(&request.parts.uri),
-        decode: app.settings().decode,
+        decode: settings.decode,
+        zone: settings.zone.to_string(),
     };
     Ok(page::view(&app.base, visitor, status, view))
 }

@@ -37,6 +37,8 @@ struct ViewerPage<'a> {
     name: String,
     /// The HTML of the last rows, or empty.
     rows: String,
+    /// The time zone of stamps that say none.
+    zone: String,
     is_pane: bool,
     /// Unless an address says otherwise, the lines of a container's runtime are shown as they are.
     is_undecoded: bool,
@@ -53,6 +55,7 @@ struct SplitPage<'a> {
 struct MergedPage<'a> {
     base: &'a BasePath,
     visitor: &'a Visitor,
+    zone: String,
 }
 
 #[derive(Template)]
@@ -114,6 +117,8 @@ pub(super) struct View<'a> {
     pub(super) framing: Framing,
     /// What the server's settings say of the lines of a container's runtime.
     pub(super) decode: Decode,
+    /// The time zone of stamps that say none.
+    pub(super) zone: String,
 }
 
 /// The viewer page of a log. Its status is that of the log, so that a script can rely on it.
@@ -123,18 +128,25 @@ pub(super) fn view(
     status: StatusCode,
     view: View<'_>,
 ) -> Response<Body> {
-    let View { log, name, rows, framing, decode } = view;
+    let View { log, name, rows, framing, decode, zone } = view;
     let (path, name) = (log.display().to_string(), name.unwrap_or_default());
     let (is_pane, is_undecoded) = (framing == Framing::Pane, decode == Decode::Off);
-    html(status, &ViewerPage { base, visitor, path, name, rows, is_pane, is_undecoded })
+    html(status, &ViewerPage { base, visitor, path, name, rows, zone, is_pane, is_undecoded })
 }
 
 /// The page of this name that shows several logs. The page's script takes the logs from the page's
 /// address and requests each of them separately, so each is admitted or refused by itself.
-pub(super) fn multi_log(base: &BasePath, visitor: &Visitor, name: &str) -> Option<Response<Body>> {
+pub(super) fn multi_log(
+    base: &BasePath,
+    visitor: &Visitor,
+    zone: &Zone,
+    name: &str,
+) -> Option<Response<Body>> {
     match name {
         "beside" => Some(html(StatusCode::OK, &SplitPage { base })),
-        "merged" => Some(html(StatusCode::OK, &MergedPage { base, visitor })),
+        "merged" => {
+            Some(html(StatusCode::OK, &MergedPage { base, visitor, zone: zone.to_string() }))
+        }
         _ => None,
     }
 }

@@ -5,7 +5,7 @@ import { test } from 'node:test';
 
 import { load } from './modules.js';
 
-const { formatAgo, formatPreciseClock, formatTimeGap, parseTime } = await load('rows/times.js');
+const { formatAgo, formatTimeGap, parseTime } = await load('rows/times.js');
 
 const NOW = new Date(2026, 10, 25, 12, 0, 0).getTime();
 const local = (...parts) => new Date(...parts).getTime();
@@ -43,8 +43,7 @@ test('other numbers are not mistaken for a time', () => {
   }
 });
 
-test('times, ages and gaps are formatted', () => {
-  assert.equal(formatPreciseClock(local(2026, 10, 25, 2, 7, 30, 5)), '02:07:30.005');
+test('ages and gaps are formatted', () => {
   assert.deepEqual([0, 59_999, 60_000, 3_600_000, 86_400_000].map(formatAgo), ['0 s', '59 s', '1 min', '1 h', '1 d']);
   assert.deepEqual([0, 99, 100, 5_540, -2_000, 61_000, 7_200_000].map(formatTimeGap), ['', '', '+0.1 s', '+5.5 s', '−2.0 s', '+1:01 min', '+2 h']);
 });

@@ -25,6 +25,7 @@ import { loadOptions, TIMES } from '../ui/options.js';
 import { watchIdentity } from '../ui/signed-out.js';
 import { plural } from '../ui/units.js';
 import { ViewMenu } from '../ui/view-menu.js';
+import { serverZone } from '../ui/zones.js';
 import { displayPath, MERGED_MAX, multiLogUrl, parseLogs, shortNames } from '../url/multi-log.js';
 import { emptyView, formatView, parseView } from '../url/view-hash.js';
 import { copyText } from '../viewer/copy.js';
@@ -53,7 +54,7 @@ const labels = names.map((logName) => (logName.length > NAME_CHARS_MAX ? `…${l
 const scratch = document.createElement('template');
 const buffer = new MergeBuffer(logs.length, (html) => {
   scratch.innerHTML = html;
-  return parseTime(scratch.content.textContent ?? '', Date.now());
+  return parseTime(scratch.content.textContent ?? '', Date.now(), serverZone() ?? undefined);
 });
 /** @type {Source[]} */
 const sources = [];
@@ -225,7 +226,7 @@ function draw() {
   const near = [...rowViewport.inSight(log.clientHeight)];
   levels.show(near);
   addJsonButtons(near);
-  showTimes(log, near, menu.options.times);
+  showTimes(log, near, menu.options);
   reading.show(near, menu.options.highlight);
   colourMarks.show(near);
   highlighter.show(near, cursor === null ? null : { gen: 0, offset: cursor });
@@ -325,9 +326,9 @@ function updateUrl() {
 /** The fragment of the present view, in an encoding. @param {string} encoding */
 function hashWith(encoding) {
   const off = sources.filter(({ on }) => !on).map(({ number }) => number + 1);
-  const { wrap, highlight, times } = menu.options;
+  const { wrap, highlight, times, zone } = menu.options;
   const view = formatView({
-    ...emptyView(), encoding, follow: follow.following, find: findBar.pattern, filter: findBar.filter, invert: findBar.invert, level: findBar.level, rules: findBar.rules, colours: colourRules, options: { wrap, highlight, times },
+    ...emptyView(), encoding, follow: follow.following, find: findBar.pattern, filter: findBar.filter, invert: findBar.invert, level: findBar.level, rules: findBar.rules, colours: colourRules, options: { wrap, highlight, times, zone },
   });
   const parts = [...(off.length > 0 ? [`off=${off.join(',')}`] : []), ...(view === '' ? [] : [view.slice(1)])];
   return parts.length === 0 ? '' : `#${parts.join('&')}`;
@@ -352,6 +353,7 @@ bindKeys([
   { keys: ['h'], does: 'highlight times, levels, numbers and the like', act: () => menu.toggle('highlight') },
   { keys: ['w'], does: 'wrap long lines', act: () => menu.toggle('wrap') },
   { keys: ['s'], does: 'times: none, clock, age, since previous', act: () => menu.setTimes(TIMES[(TIMES.indexOf(menu.options.times) + 1) % TIMES.length]) },
+  { keys: ['u'], does: 'zone of times: this browser, the server, UTC', act: () => menu.nextZone() },
   { keys: ['t'], does: 'theme: auto, light, dark', act: () => /** @type {HTMLElement} */ (document.querySelector('[data-theme-switch]')).click() },
   { keys: ['?'], does: 'show these keys', act: () => help.showModal() },
 ], byId('help-keys'));

@@ -107,14 +107,13 @@ export class LogApi {
   }
 
   /**
-   * The first row that is not before a time.
-   * @param {string | null} generation
+   * The first row of the log and of its old files that is not before a time.
    * @param {string} time as the server takes it
    * @param {AbortSignal} signal
    * @returns {Promise<Rows>}
    */
-  async rowsAt(generation, time, signal) {
-    const answer = await this.request('rows', { generation, time, count: 1 }, signal);
+  async rowsAt(time, signal) {
+    const answer = await this.request('rows', { time, count: 1, history: 1 }, signal);
     return answer.json();
   }
 

@@ -2,7 +2,8 @@
 // from the server in batches.
 
 import { failureWords, Gone } from '../net/api.js';
-import { formatAgo, formatPreciseClock, formatTimeGap, isLongGap, parseTime } from './times.js';
+import { serverZone, zoneOf } from '../ui/zones.js';
+import { formatAgo, formatTimeGap, isLongGap, parseTime } from './times.js';
 
 const REQUEST_MS = 250;
 const OFFSETS_MAX = 500;
@@ -47,7 +48,7 @@ export class Columns {
    */
   show(entries, options, numbered) {
     if (options.numbers || numbered) this.#showNumbers(entries);
-    showTimes(this.#log, entries, options.times);
+    showTimes(this.#log, entries, options);
   }
 
   /** @param {Entry[]} entries */
@@ -107,9 +108,9 @@ export class Columns {
  * Shows the times of consecutive rows.
  * @param {HTMLElement} log
  * @param {Entry[]} entries
- * @param {import('../ui/options.js').Times} times
+ * @param {import('../ui/options.js').Options} options
  */
-export function showTimes(log, entries, times) {
+export function showTimes(log, entries, { times, zone }) {
   if (times === 'off') return;
   const now = Date.now();
   /** @type {number | null} */
@@ -121,7 +122,7 @@ export function showTimes(log, entries, times) {
     let words = '';
     let isLong = false;
     if (at !== null) {
-      if (times === 'clock') words = formatPreciseClock(at);
+      if (times === 'clock') words = zoneOf(zone).preciseClock(at);
       else if (times === 'ago') words = formatAgo(now - at);
       else if (before !== null) {
         words = formatTimeGap(at - before);
@@ -152,7 +153,7 @@ export function forgetTime(row) {
 export function timeOf(row, now) {
   let at = lineTimes.get(row);
   if (at === undefined) {
-    at = parseTime(row.element?.textContent ?? '', row.time ?? now);
+    at = parseTime(row.element?.textContent ?? '', row.time ?? now, serverZone() ?? undefined);
     lineTimes.set(row, at);
   }
   // The log's own stamp of the row stands above a time in the program's text.

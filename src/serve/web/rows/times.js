@@ -1,5 +1,7 @@
 // Times of rows: parsed from a line's text, and formatted for the column before it.
 
+import { LOCAL } from '../ui/zones.js';
+
 const MONTHS = ['jan', 'feb', 'mar', 'apr', 'may', 'jun', 'jul', 'aug', 'sep', 'oct', 'nov', 'dec'];
 /** Only the beginning of a line is searched for its time. */
 const LOOK_CHARS = 200;
@@ -20,34 +22,28 @@ const CLOCK = /^\[?(\d\d):(\d\d):(\d\d)(?:[.,](\d{1,9}))?(?![\d:])/;
  * The time in a line's text, in milliseconds since 1970; null if there is none.
  * @param {string} text
  * @param {number} now a time without a year or a day is taken as the latest such time before this one
+ * @param {import('../ui/zones.js').Zone} [zone] of a time that says none
  * @returns {number | null}
  */
-export function parseTime(text, now) {
+export function parseTime(text, now, zone = LOCAL) {
   const head = text.slice(0, LOOK_CHARS);
   let found = ISO.exec(head);
-  if (found) return timestamp(found[1], Number(found[2]) - 1, found[3], found.slice(4, 7), found[7], found[8]);
+  if (found) return timestamp(found[1], Number(found[2]) - 1, found[3], found.slice(4, 7), found[7], found[8] ?? zone);
   found = EPOCH.exec(head) ?? FIELD.exec(head);
   if (found) return Number(found[1]) * 1000 + (found[3] === undefined ? fraction(found[2]) : Number(found[3]));
   found = ACCESS.exec(head);
   if (found) return timestamp(found[3], monthIndexOf(found[2]), found[1], found.slice(4, 7), undefined, found[7]);
-  const year = new Date(now).getFullYear();
+  const year = Number(zone.date(now).slice(0, 4));
   const syslog = SYSLOG.exec(head);
-  if (syslog) return latestPast(now, (back) => timestamp(String(year - back), monthIndexOf(syslog[1]), syslog[2], syslog.slice(3, 6), syslog[6], undefined));
+  if (syslog) return latestPast(now, (back) => timestamp(String(year - back), monthIndexOf(syslog[1]), syslog[2], syslog.slice(3, 6), syslog[6], zone));
   const klog = KLOG.exec(head);
-  if (klog) return latestPast(now, (back) => timestamp(String(year - back), Number(klog[1]) - 1, klog[2], klog.slice(3, 6), klog[6], undefined));
+  if (klog) return latestPast(now, (back) => timestamp(String(year - back), Number(klog[1]) - 1, klog[2], klog.slice(3, 6), klog[6], zone));
   const clock = CLOCK.exec(head);
   if (clock === null) return null;
   return latestPast(now, (back) => {
-    const day = new Date(now - back * DAY_MS);
-    return timestamp(String(day.getFullYear()), day.getMonth(), String(day.getDate()), clock.slice(1, 4), clock[4], undefined);
+    const [year, month, day] = zone.date(now - back * DAY_MS).split('-');
+    return timestamp(year, Number(month) - 1, day, clock.slice(1, 4), clock[4], zone);
   });
-}
-
-/** @param {number} at */
-export function formatPreciseClock(at) {
-  const time = new Date(at);
-  const parts = [time.getHours(), time.getMinutes(), time.getSeconds()].map((part) => String(part).padStart(2, '0'));
-  return `${parts.join(':')}.${String(time.getMilliseconds()).padStart(3, '0')}`;
 }
 
 /** @param {number} ms */
@@ -94,12 +90,12 @@ function latestPast(now, at) {
  * @param {string} day
  * @param {string[]} clock hours, minutes, seconds
  * @param {string | undefined} rest digits of the fraction of a second
- * @param {string | undefined} zone by default the reader's time zone
+ * @param {string | import('../ui/zones.js').Zone} zone as the line says it, or of a line that says none
  */
 function timestamp(year, monthIndex, day, [hours, minutes, seconds], rest, zone) {
   const parts = /** @type {const} */ ([Number(year), monthIndex, Number(day), Number(hours), Number(minutes), Number(seconds), fraction(rest)]);
   if (monthIndex < 0 || monthIndex > 11 || parts[2] > 31 || parts[2] < 1 || parts[3] > 24 || parts[4] > 59 || parts[5] > 60) return null;
-  if (zone === undefined) return new Date(...parts).getTime();
+  if (typeof zone !== 'string') return zone.instantOf(Date.UTC(...parts));
   const offset = /^([+-])(\d\d):?(\d\d)$/.exec(zone);
   const shift = offset === null ? 0 : (offset[1] === '-' ? -1 : 1) * (Number(offset[2]) * 60 + Number(offset[3])) * 60_000;
   return Date.UTC(...parts) - shift;

@@ -1,17 +1,19 @@
 // The display options of rows. The browser stores the reader's options; the options of a link are not stored.
 
+import { ZONES } from './zones.js';
+
 const STORE = 'tailcast.options';
 /** The key that earlier versions used. */
 const WRAP_STORE = 'tailcast.wrap';
 
 /**
  * @typedef {'off' | 'clock' | 'ago' | 'gap'} Times
- * @typedef {{wrap: boolean, highlight: boolean, numbers: boolean, times: Times, repeats: boolean, groups: boolean}} Options
+ * @typedef {{wrap: boolean, highlight: boolean, numbers: boolean, times: Times, zone: import('./zones.js').ZoneName, repeats: boolean, groups: boolean}} Options
  * @typedef {'wrap' | 'highlight' | 'numbers' | 'repeats' | 'groups'} Switch an option that is on or off
  */
 
 /** @type {Options} */
-export const DEFAULTS = { wrap: true, highlight: true, numbers: false, times: 'off', repeats: false, groups: false };
+export const DEFAULTS = { wrap: true, highlight: true, numbers: false, times: 'off', zone: 'local', repeats: false, groups: false };
 export const SWITCHES = /** @type {Switch[]} */ (['wrap', 'highlight', 'numbers', 'repeats', 'groups']);
 export const TIMES = /** @type {Times[]} */ (['off', 'clock', 'ago', 'gap']);
 
@@ -43,5 +45,6 @@ function validate(kept) {
   }
   const times = /** @type {Times} */ (kept.times);
   if (TIMES.includes(times)) options.times = times;
+  options.zone = ZONES.find((zone) => zone === kept.zone) ?? options.zone;
   return options;
 }

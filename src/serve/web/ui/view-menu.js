@@ -1,10 +1,13 @@
 // The View menu. It writes the options to the rows' container, where the style sheet reads them.
 
+import { byId } from './dom.js';
 import { saveOptions } from './options.js';
+import { serverZone, zoneOf, ZONES } from './zones.js';
 
 export class ViewMenu {
   #log;
   #changed;
+  #zone = /** @type {HTMLSelectElement} */ (byId('zone-choice'));
   /** @type {NodeListOf<HTMLInputElement>} */
   #inputs = document.querySelectorAll('[data-option]');
 
@@ -18,12 +21,26 @@ export class ViewMenu {
     this.options = options;
     this.#changed = changed;
     for (const input of this.#inputs) input.addEventListener('change', () => this.#inputChanged(input));
+    this.#zone.append(...offeredZones().map((zone) => new Option(zoneOf(zone).label, zone)));
+    this.#zone.addEventListener('change', () => this.setZone(/** @type {import('./zones.js').ZoneName} */ (this.#zone.value)));
     this.show();
   }
 
   /** @param {import('./options.js').Switch} option */
   toggle(option) {
     this.options[option] = !this.options[option];
+    this.#optionChanged();
+  }
+
+  /** Shows times in the next zone. */
+  nextZone() {
+    const zones = offeredZones();
+    this.setZone(zones[(zones.indexOf(this.options.zone) + 1) % zones.length]);
+  }
+
+  /** @param {import('./zones.js').ZoneName} zone */
+  setZone(zone) {
+    this.options.zone = zone;
     this.#optionChanged();
   }
 
@@ -38,6 +55,7 @@ export class ViewMenu {
       const option = /** @type {keyof import('./options.js').Options} */ (input.dataset.option);
       input.checked = input.type === 'radio' ? this.options[option] === input.value : this.options[option] === true;
     }
+    this.#zone.value = this.options.zone;
     this.#log.dataset.wrap = String(this.options.wrap);
     this.#log.dataset.numbers = String(this.options.numbers);
     this.#log.dataset.times = this.options.times;
@@ -53,7 +71,12 @@ export class ViewMenu {
   #inputChanged(input) {
     const option = /** @type {keyof import('./options.js').Options} */ (input.dataset.option);
     if (option === 'times') this.options.times = /** @type {import('./options.js').Times} */ (input.value);
-    else this.options[option] = input.checked;
+    else this.options[/** @type {import('./options.js').Switch} */ (option)] = input.checked;
     this.#optionChanged();
   }
+}
+
+/** The zones that a reader can choose: without that of the server if the browser does not know it. */
+function offeredZones() {
+  return ZONES.filter((zone) => zone !== 'server' || serverZone() !== null);
 }

@@ -4,6 +4,7 @@
 
 import { colourRule, COLOUR_RULES_MAX } from '../ui/colour-rules.js';
 import { DEFAULTS, SWITCHES, TIMES } from '../ui/options.js';
+import { ZONES } from '../ui/zones.js';
 
 /**
  * @typedef {{kind: 'line' | 'offset', from: number, to: number}} LineRange the selected lines, both ends included
@@ -14,6 +15,7 @@ import { DEFAULTS, SWITCHES, TIMES } from '../ui/options.js';
  * @property {LineRange | null} lines
  * @property {number | null} top offset of the first row in sight of a paused view
  * @property {string | null} generation the generation of `lines` and `top`
+ * @property {string | null} time the view begins with the first line that is not before it, as the server takes it
  * @property {boolean} follow
  * @property {Pattern | null} find
  * @property {boolean} filter
@@ -33,7 +35,7 @@ const FLAGS = /** @type {('regex' | 'case' | 'word' | 'fields')[]} */ (['regex',
 
 /** @returns {View} */
 export function emptyView() {
-  return { lines: null, top: null, generation: null, follow: true, find: null, filter: false, invert: false, level: '', rules: [], colours: [], options: {}, folds: [], encoding: '' };
+  return { lines: null, top: null, generation: null, time: null, follow: true, find: null, filter: false, invert: false, level: '', rules: [], colours: [], options: {}, folds: [], encoding: '' };
 }
 
 /**
@@ -50,6 +52,7 @@ export function parseView(hash) {
     const lines = cut < 0 ? parseLineRange(part) : null;
     if (lines !== null) view.lines = lines;
     else if (key === 'top') view.top = parseNumber(value);
+    else if (key === 't' && value !== '') view.time = value;
     else if (key === 'g') view.generation = value;
     else if (key === 'follow') view.follow = value !== '0';
     else if (key === 'find') view.find = parsePattern(value);
@@ -60,10 +63,12 @@ export function parseView(hash) {
     else if (key === 'fold') view.folds = value.split(',').map(parseNumber).filter((offset) => offset !== null).slice(0, FOLDS_MAX);
     else if (key === 'encoding') view.encoding = encodingName(value);
     else if (key === 'times') view.options.times = TIMES.find((times) => times === value);
+    else if (key === 'zone') view.options.zone = ZONES.find((zone) => zone === value);
     else for (const option of SWITCHES) if (key === option) view.options[option] = value !== '0';
   }
   if (view.options.times === undefined) delete view.options.times;
-  if (view.lines !== null || view.top !== null) view.follow = false;
+  if (view.options.zone === undefined) delete view.options.zone;
+  if (view.lines !== null || view.top !== null || view.time !== null) view.follow = false;
   return view;
 }
 
@@ -76,7 +81,8 @@ export function formatView(view) {
   const parts = [];
   if (view.lines !== null) parts.push(formatLineRange(view.lines));
   if (view.top !== null && view.lines === null && !view.follow) parts.push(`top=${view.top}`);
-  if (view.generation !== null && parts.length > 0) parts.push(`g=${encode(view.generation)}`);
+  if (view.time !== null && parts.length === 0) parts.push(`t=${encode(view.time)}`);
+  else if (view.generation !== null && parts.length > 0) parts.push(`g=${encode(view.generation)}`);
   if (!view.follow && parts.length === 0) parts.push('follow=0');
   if (view.find !== null) parts.push(`find=${formatPattern(view.find)}`);
   if (view.filter) parts.push(view.invert ? 'filter=not' : 'filter=1');
@@ -88,6 +94,7 @@ export function formatView(view) {
     if (value !== undefined && value !== DEFAULTS[option]) parts.push(`${option}=${value ? 1 : 0}`);
   }
   if (view.options.times !== undefined && view.options.times !== DEFAULTS.times) parts.push(`times=${view.options.times}`);
+  if (view.options.zone !== undefined && view.options.zone !== DEFAULTS.zone) parts.push(`zone=${view.options.zone}`);
   if (view.encoding !== '') parts.push(`encoding=${view.encoding}`);
   if (view.folds.length > 0) parts.push(`fold=${view.folds.slice(0, FOLDS_MAX).join(',')}`);
   return parts.length === 0 ? '' : `#${parts.join('&')}`;

@@ -18,7 +18,7 @@ const TOUCH_PX = 32;
 
 /**
  * @typedef {import('../rows/tail.js').Row} Row
- * @typedef {'link' | 'text' | 'markdown' | 'curl'} Copied
+ * @typedef {'link' | 'time' | 'text' | 'markdown' | 'curl'} Copied
  *
  * @typedef {object} Parts
  * @property {HTMLElement} log
@@ -35,6 +35,7 @@ const TOUCH_PX = 32;
  * @property {import('../ui/view-menu.js').ViewMenu} menu
  * @property {import('./url-sync.js').UrlSync} urlSync
  * @property {import('../net/api.js').LogApi} api
+ * @property {import('./old-files.js').OldFiles} oldFiles
  * @property {string} encoding that was chosen, or empty
  * @property {import('../rows/generations.js').Generations} generations
  * @property {import('./bars.js').ViewerBars} bars
@@ -53,8 +54,8 @@ export class Controls {
   /** @param {Parts} parts */
   constructor(parts) {
     this.#parts = parts;
-    const { api, generations, seek, selection, findBar } = parts;
-    this.#timeDialog = new TimeDialog({ api, generations, seek, selection, closed: () => this.focusLog() });
+    const { api, generations, oldFiles, seek, selection, findBar } = parts;
+    this.#timeDialog = new TimeDialog({ api, oldFiles, seek, selection, closed: () => this.focusLog() });
     this.#valuesDialog = new ValuesDialog({
       api,
       filter: () => findBar.filterParameters,
@@ -96,6 +97,7 @@ export class Controls {
       { keys: ['h'], does: 'highlight times, levels, numbers and the like', act: () => menu.toggle('highlight') },
       { keys: ['w', 'l'], does: 'wrap long lines, line numbers', act: (key) => menu.toggle(key === 'w' ? 'wrap' : 'numbers') },
       { keys: ['s'], does: 'times: none, clock, age, since previous', act: () => menu.setTimes(TIMES[(TIMES.indexOf(menu.options.times) + 1) % TIMES.length]) },
+      { keys: ['u'], does: 'zone of times: this browser, the server, UTC', act: () => menu.nextZone() },
       { keys: ['r', 'z'], does: 'fold repeated lines, groups', act: (key) => menu.toggle(key === 'r' ? 'repeats' : 'groups') },
       { keys: ['x'], does: 'as written: overwritten text, control characters', act: () => this.#toggleWritten() },
       { keys: ['PageUp', 'PageDown'], does: 'a screen up, down', act: (key) => log.scrollBy({ top: (key === 'PageUp' ? -0.9 : 0.9) * log.clientHeight }) },
@@ -346,6 +348,10 @@ export class Controls {
     const { urlSync, encoding } = this.#parts;
     if (what === 'link') {
       this.showHint(await copyText(urlSync.url) ? 'Link copied' : 'Could not copy');
+    } else if (what === 'time') {
+      const url = urlSync.timeUrl;
+      if (url === null) this.showHint('No line on the screen says a time');
+      else this.showHint(await copyText(url) ? 'Link copied' : 'Could not copy');
     } else if (what === 'curl') {
       // A terminal shows UTF-8.
       const decoded = encoding === '' ? '' : `&format=text&encoding=${encoding}`;

@@ -36,6 +36,7 @@ import { Minimap } from './minimap.js';
 import { NewerFile } from './newer-file.js';
 import { OldFiles } from './old-files.js';
 import { Seek } from './seek.js';
+import { ShownTimes } from './shown-times.js';
 import { Stream } from './stream.js';
 import { StripLayout } from './strip-layout.js';
 import { TabBadge } from './tab.js';
@@ -118,7 +119,8 @@ const menu = new ViewMenu(log, loadOptions(), () => {
 const colourDialog = new ColourDialog({ rules: () => colourRules, changed: setColours, troubleOf: (rule) => colourMarks.troubleOf(rule), closed: () => controls.focusLog() });
 const urlSync = new UrlSync({ colours: { get: () => colourRules, set: setColours }, generations, rowViewport, seek, api, oldFiles, follow, selection, findBar, folds, menu, encoding, hint: (words) => bars.hint(words) });
 const minimap = new Minimap(byId('minimap'), log, new StripLayout(generations), (part) => goToPart(part));
-const controls = new Controls({ log, rowViewport, loader, seek, follow, selection, findBar, errorNav, warningNav, folds, menu, urlSync, api, encoding, generations, bars, levels, restyle, searchProblems });
+const shownTimes = new ShownTimes(log, rowViewport, () => menu.nextZone(), refresh);
+const controls = new Controls({ oldFiles, log, rowViewport, loader, seek, follow, selection, findBar, errorNav, warningNav, folds, menu, urlSync, api, encoding, generations, bars, levels, restyle, searchProblems });
 const connection = new Connection(logUrl(), onMessage, connectionChanged, true);
 
 /** The address of the log, in the chosen encoding. */
@@ -300,6 +302,7 @@ function draw() {
     facts.finish = finishOf(last);
     statusBar.show(facts);
     if (!byId('notice').hidden) dropFirstRows();
+    shownTimes.show([...rowViewport.inSight()], menu.options.zone);
     bars.showNewLines(follow.following, facts.newLines);
     bars.showEdges(olderText(), newerText());
     tab.show(bars.label, facts.phase.name === 'open', facts.finish);

@@ -2,6 +2,7 @@
 
 import { failureWords } from '../net/api.js';
 import { byId, setText } from '../ui/dom.js';
+import { goToTime } from './go-to-time.js';
 
 const DAY_MS = 86_400_000;
 const UNKNOWN = 'Write a time such as 14:02, -10m, yesterday 9:30 or 2026-11-28 14:02:07';
@@ -9,7 +10,7 @@ const UNKNOWN = 'Write a time such as 14:02, -10m, yesterday 9:30 or 2026-11-28 
 /**
  * @typedef {object} Parts
  * @property {import('../net/api.js').LogApi} api
- * @property {import('../rows/generations.js').Generations} generations
+ * @property {import('./old-files.js').OldFiles} oldFiles
  * @property {import('./seek.js').Seek} seek
  * @property {import('./line-selection.js').LineSelection} selection
  * @property {() => void} closed
@@ -79,7 +80,6 @@ export class TimeDialog {
   }
 
   async #go() {
-    const { api, generations, seek, selection } = this.#parts;
     const time = timeWanted(this.#field.value, new Date());
     if (time === null) {
       this.#say(UNKNOWN);
@@ -87,16 +87,11 @@ export class TimeDialog {
     }
     this.#asking.abort();
     this.#asking = new AbortController();
-    const gen = generations.currentGen;
+    const { signal } = this.#asking;
     try {
-      const { rows } = await api.rowsAt(generations.at(gen)?.id ?? null, time, this.#asking.signal);
-      this.#dialog.close();
-      const [first] = rows;
-      // Nothing is that late.
-      if (first === undefined) seek.toEnd();
-      else selection.moveTo(await seek.reveal({ gen, offset: first[0] }, 'middle'));
+      await goToTime(this.#parts, time, signal, () => this.#dialog.close());
     } catch (error) {
-      if (!this.#asking.signal.aborted) this.#say(failureWords(error));
+      if (!signal.aborted) this.#say(failureWords(error));
     }
   }
 

@@ -2,8 +2,10 @@
 
 import { failureWords, Gone } from '../net/api.js';
 import { pagePath, pageUrl } from '../net/wire.js';
+import { timeOf } from '../rows/columns.js';
 import { chosenEncoding } from '../ui/encoding.js';
 import { emptyView, formatView, parseView } from '../url/view-hash.js';
+import { goToTime } from './go-to-time.js';
 
 const SYNC_MS = 250;
 
@@ -78,6 +80,18 @@ export class UrlSync {
     return `${location.origin}${location.pathname}${location.search}${formatView(this.view)}`;
   }
 
+  /** A link to the time of the selected line, else of the first one in sight that has one; null if there is none. */
+  get timeUrl() {
+    const { selection, rowViewport } = this.#parts;
+    const rows = [selection.cursor, ...rowViewport.inSight()];
+    for (const row of rows) {
+      const time = row === null || row.marker !== undefined ? null : timeOf(row, Date.now());
+      if (time === null) continue;
+      return `${location.origin}${location.pathname}${location.search}${formatView({ ...this.view, lines: null, top: null, time: new Date(time).toISOString() })}`;
+    }
+    return null;
+  }
+
   /** Updates the URL after a change of the view, without a new entry in the browser's history. */
   sync() {
     if (!this.#isRestored || this.#timer !== undefined) return;
@@ -110,7 +124,8 @@ export class UrlSync {
     findBar.set(view.find, view.filter, view.invert, view.rules, view.level);
     try {
       const gen = await this.#generationOf(view);
-      if (gen === null) hint('The file of this link is no longer there. This is the current file.');
+      if (view.time !== null && view.lines === null && view.top === null) await goToTime(this.#parts, view.time, this.#restoring.signal);
+      else if (gen === null) hint('The file of this link is no longer there. This is the current file.');
       else if (view.lines !== null) await this.#showLines(view.lines, gen, this.#restoring.signal);
       else if (view.top !== null) await seek.reveal({ gen, offset: view.top }, 'top');
       else if (!view.follow) follow.pause();
