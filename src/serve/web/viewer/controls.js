@@ -51,11 +51,20 @@ export class Controls {
   /** @param {Parts} parts */
   constructor(parts) {
     this.#parts = parts;
-    const { api, generations, seek, selection } = parts;
-    this.#timeDialog = new TimeDialog({ api, generations, seek, selection, closed: () => this.focusLog() });
+    this.#timeDialog = new TimeDialog({ find: (time, signal) => this.#findTime(time, signal), closed: () => this.focusLog() });
     this.#bindKeys();
     this.#bindButtons();
     parts.log.addEventListener('click', (event) => this.#click(event));
+  }
+
+  /** Asks where a time is. Returns what goes there. @param {string} time @param {AbortSignal} signal */
+  async #findTime(time, signal) {
+    const { api, generations, seek, selection } = this.#parts;
+    const gen = generations.currentGen;
+    const { rows: [first] } = await api.rowsAt(generations.at(gen)?.id ?? null, time, signal);
+    // Nothing is that late.
+    if (first === undefined) return () => seek.toEnd();
+    return async () => selection.moveTo(await seek.reveal({ gen, offset: first[0] }, 'middle'));
   }
 
   /** Focuses the log, so that keys scroll it, without a focus ring. */

@@ -8,10 +8,8 @@ const UNKNOWN = 'Write a time such as 14:02, -10m, yesterday 9:30 or 2026-11-28 
 
 /**
  * @typedef {object} Parts
- * @property {import('../net/api.js').LogApi} api
- * @property {import('../rows/generations.js').Generations} generations
- * @property {import('./seek.js').Seek} seek
- * @property {import('./line-selection.js').LineSelection} selection
+ * @property {(time: string, signal: AbortSignal) => Promise<() => unknown>} find asks the server for a time; returns what goes to
+ *   the first line there, when the dialog is closed
  * @property {() => void} closed
  */
 
@@ -79,7 +77,6 @@ export class TimeDialog {
   }
 
   async #go() {
-    const { api, generations, seek, selection } = this.#parts;
     const time = timeWanted(this.#field.value, new Date());
     if (time === null) {
       this.#say(UNKNOWN);
@@ -87,14 +84,10 @@ export class TimeDialog {
     }
     this.#asking.abort();
     this.#asking = new AbortController();
-    const gen = generations.currentGen;
     try {
-      const { rows } = await api.rowsAt(generations.at(gen)?.id ?? null, time, this.#asking.signal);
+      const go = await this.#parts.find(time, this.#asking.signal);
       this.#dialog.close();
-      const [first] = rows;
-      // Nothing is that late.
-      if (first === undefined) seek.toEnd();
-      else selection.moveTo(await seek.reveal({ gen, offset: first[0] }, 'middle'));
+      await go();
     } catch (error) {
       if (!this.#asking.signal.aborted) this.#say(failureWords(error));
     }
