@@ -10,11 +10,11 @@ export class ClockOffsets {
    * @param {(log: number, shift: number) => void} changed
    */
   constructor(list, names, shifts, changed) {
-    names.forEach((name, log) => {
+    names.forEach((logName, log) => {
       const label = document.createElement('label');
       label.dataset.log = String(log + 1);
       const words = document.createElement('span');
-      words.textContent = name;
+      words.textContent = logName;
       const field = document.createElement('input');
       field.type = 'text';
       field.placeholder = '+0s';

@@ -164,9 +164,9 @@ function findChanged() {
   highlighter.setRules(findBar.rules);
   searchedVersion = -1;
   runSearches();
-  const name = filterName(filterParameters());
-  if (name !== buffer.paged.filter || name !== filterWanted) reload();
-  filterWanted = name;
+  const wanted = filterName(filterParameters());
+  if (wanted !== buffer.paged.filter || wanted !== filterWanted) reload();
+  filterWanted = wanted;
   updateUrl();
   drawScheduler.request();
 }

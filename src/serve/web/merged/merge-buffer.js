@@ -6,7 +6,7 @@
 import { LiveLog } from './live-log.js';
 import { LogClock } from './log-clock.js';
 import { PagedRows } from './paged-rows.js';
-import { behind, END, isBefore, NO_KEY, START } from './place.js';
+import { behind, END, isBefore, LIVE_FROM, NO_KEY, offsetOf, START } from './place.js';
 
 /**
  * An entry of the list, in the form that the viewport needs: `gen` and `offset` are its place in the list, `logOffset` is
@@ -245,10 +245,18 @@ export class MergeBuffer {
     else this.paged.trimBottom(to);
   }
 
-  /** Live rows before this place are not shown, since others may be missing between them. @param {RowFilter} choice */
-  #floor({ passes }) {
-    const [first] = this.paged.rows;
-    return passes !== null || this.paged.atStart || first === undefined ? START : first;
+  /** Rows before this place are not shown, since others may be missing between them. @param {RowFilter} choice */
+  #floor({ logs, passes }) {
+    const { paged } = this;
+    if (passes !== null || paged.atStart) return START;
+    if (paged.rows.length > 0) return paged.rows[0];
+    /** @type {import('./place.js').Place} */
+    let floor = START;
+    for (const strand of this.live) {
+      const from = strand.at(0) ?? { gen: strand.key, offset: offsetOf(strand.log, LIVE_FROM) };
+      if (logs.has(strand.log) && strand.start !== null && isBefore(floor, from)) floor = from;
+    }
+    return floor;
   }
 
   #ceiling() {

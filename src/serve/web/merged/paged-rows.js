@@ -74,13 +74,20 @@ export class PagedRows {
    */
   trimTop(kept, startOf) {
     const gone = Math.min(this.rows.length - PAGED_MAX, this.find(kept));
-    if (gone <= 0) return;
+    if (gone > 0) this.dropFirst(gone, (log) => (this.isJoined ? startOf(log) : this.bottom[log]));
+  }
+
+  /**
+   * @param {number} gone how many rows are dropped
+   * @param {(log: number) => FilePlace | null} endOf where the run ends in a log of which no row is left
+   */
+  dropFirst(gone, endOf) {
     const logs = new Set(this.rows.slice(0, gone).map(({ log }) => log));
     this.rows.splice(0, gone);
     this.atStart = false;
     for (const log of logs) {
       const first = this.rows.find((row) => row.log === log && row.marker === undefined);
-      this.top[log] = first === undefined ? (this.isJoined ? startOf(log) : this.bottom[log]) : filePlaceOf(first);
+      this.top[log] = first === undefined ? endOf(log) : filePlaceOf(first);
     }
   }
 

@@ -72,6 +72,7 @@ export class Pager {
       buffer.paged = paged;
       this.failed = new Map();
       this.#take(answer, numbers, way, true);
+      if (typeof where === 'object' && 'row' in where) beginWith(paged, where.row);
       return answer;
     } catch (error) {
       if (signal.aborted) return null;
@@ -235,6 +236,16 @@ function placeIn(where, log) {
   const { row } = where;
   if (row.log === log && row.logOffset >= 0) return { place: { generation: row.generation, offset: row.logOffset } };
   return row.gen === NO_KEY ? {} : { time: secondsOf(row.gen) };
+}
+
+/**
+ * Drops the rows before a row. They have its key, and others with that key that stand between them may be missing.
+ * @param {PagedRows} paged
+ * @param {Entry} row
+ */
+function beginWith(paged, row) {
+  const at = paged.rows.findIndex((one) => one.log === row.log && one.generation === row.generation && one.logOffset === row.logOffset);
+  if (at > 0) paged.dropFirst(at, (log) => paged.bottom[log]);
 }
 
 /** A filter as a text that is the same for the same filter. @param {Record<string, string>} filter */

@@ -40,13 +40,13 @@ export function placeOf({ gen, offset }) {
 /**
  * The index of the first row of an ordered list that is not before a place.
  * @template {Place} T
- * @param {number} length
+ * @param {number} count
  * @param {(index: number) => T} at
  * @param {Place} place
  */
-export function firstNotBefore(length, at, place) {
+export function firstNotBefore(count, at, place) {
   let low = 0;
-  let high = length;
+  let high = count;
   while (low < high) {
     const middle = (low + high) >> 1;
     if (isBefore(at(middle), place)) low = middle + 1;
