@@ -12,6 +12,8 @@ pub mod history;
 pub mod index;
 pub mod levels;
 pub mod limiter;
+pub mod merge;
+pub mod merged;
 pub mod pattern;
 mod plain;
 pub mod rows;

@@ -132,6 +132,7 @@ async fn open_answer(
         | Route::Metrics
         | Route::Check { .. }
         | Route::Events(_)
+        | Route::MergedRows(_)
         | Route::Own(_)
         | Route::Log { .. } => None,
     }
@@ -196,6 +197,7 @@ async fn dispatch(
         Route::Api(call, path) => api::answer(app, visitor, parts, call, path).await,
         Route::Newer(path) => newer(app, visitor, path).await,
         Route::Events(logs) => merged_stream::answer(app, remote, visitor, parts, logs),
+        Route::MergedRows(query) => api::merged_rows(app, visitor, query).await,
         Route::Own(name) => own(app, visitor, name),
         Route::Log { path, query, transport } => {
             let log = visitor.log_requested(&path);

@@ -10,6 +10,7 @@ use crate::serve::body::{Body, full};
 use crate::serve::identity::Visitor;
 use crate::serve::security::Framing;
 use crate::serve::{BasePath, assets};
+use crate::time::Zone;
 
 /// What the templates need to know about their scripts and styles.
 pub(super) trait Assets {

@@ -9,7 +9,7 @@ use hyper::header::{self, HeaderMap};
 use hyper::http::request::Parts;
 
 use crate::log::pattern::RequestedPath;
-use crate::serve::http::api::ApiCall;
+use crate::serve::http::api::{ApiCall, MergedQuery};
 use crate::serve::query::{self, Query};
 use crate::serve::refusal::Refused;
 use crate::serve::{Settings, assets};
@@ -40,6 +40,8 @@ pub(super) enum Route<'a> {
     Check { origin: String },
     /// `/_/events?log=PATH&log=PATH`: one event stream of several logs.
     Events(Vec<(Vec<u8>, Query)>),
+    /// `/_/merged-rows?log=PATH&log=PATH`: rows of several logs by their times.
+    MergedRows(MergedQuery),
     /// Anything else under `/_/`, by its name there.
     Own(&'a str),
     /// A log, or a pattern of logs. The path is percent-decoded.
@@ -148,6 +150,7 @@ impl<'a> Route<'a> {
             "metrics" => Self::Metrics,
             "check" => Self::Check { origin: query::origin(query.unwrap_or_default())? },
             "events" => Self::Events(query::several_logs(query.unwrap_or_default())?),
+            "merged-rows" => Self::MergedRows(MergedQuery::parse(query.unwrap_or_default())?),
             name => Self::Own(name),
         })
     }
@@ -165,6 +168,7 @@ impl<'a> Route<'a> {
             | Self::Api(..)
             | Self::Newer(_)
             | Self::Events(_)
+            | Self::MergedRows(_)
             | Self::Metrics
             | Self::Log { .. }
             | Self::SignIn

@@ -10,6 +10,7 @@
 mod calendar;
 mod fields;
 mod moment;
+mod order;
 mod profile;
 mod recognizer;
 mod seek;
@@ -19,6 +20,7 @@ mod tests;
 mod zone;
 
 pub use moment::{BadMoment, Moment, TimeRange};
+pub use order::Placed;
 pub use profile::Profile;
 pub use recognizer::Recognizer;
 pub use seek::{Reading, TimedFile, TimedLine};

@@ -19,7 +19,7 @@ const SAMPLE_BYTES: u64 = 64 * 1024;
 const PIECE_BYTES_MIN: usize = 16 * 1024;
 const PIECE_BYTES_MAX: usize = 256 * 1024;
 /// A line is looked at up to this length, in bytes.
-const LINE_BYTES_MAX: usize = 64 * 1024;
+pub(super) const LINE_BYTES_MAX: usize = 64 * 1024;
 /// How many times one step of the search sees. The middle one counts, so that one wrong clock does
 /// not mislead it.
 const PROBE_TIMES: usize = 5;
@@ -30,7 +30,7 @@ const PART_BYTES: u64 = 64 * 1024;
 /// Where the search for the last day begins, in bytes before the end.
 const DAY_BYTES_MIN: u64 = 512;
 /// How much later than its neighbours a line may be written, in milliseconds.
-const DISORDER: i64 = 5 * 60 * 1000;
+pub(super) const DISORDER: i64 = 5 * 60 * 1000;
 /// How far back the lines are read that may be out of order, in bytes.
 const BACK_BYTES_MAX: u64 = 8 * 1024 * 1024;
 /// How far the lines are read for the first one that is not before a time, in bytes.
@@ -156,6 +156,11 @@ impl<R: Fn(u64, usize) -> io::Result<Vec<u8>>> TimedFile<R> {
         }
         let align = |at| self.newline.align(at);
         vec![0, align(self.end / 2), align(self.end - SAMPLE_BYTES)]
+    }
+
+    /// The start of the character that contains the byte at an offset.
+    pub(super) fn align(&self, offset: u64) -> u64 {
+        self.newline.align(offset)
     }
 
     /// Whether lines of the sample say times.

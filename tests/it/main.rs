@@ -16,6 +16,7 @@ mod machine;
 #[cfg(feature = "nats")]
 mod machines;
 mod markup;
+mod merged_rows;
 mod merged_stream;
 mod reader;
 mod servers;

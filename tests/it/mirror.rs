@@ -403,6 +403,8 @@ async fn every_protocol_serves_the_log() {
         (format!("/_/text{LOG}"), "early 99"),
         (format!("/_/lines{LOG}?line=3"), "\"offset\""),
         (format!("/_/history{LOG}"), "generation"),
+        (format!("/_/merged-rows?last=1&log={LOG}&log=/@web1/var/log/other.log"), "early 99"),
+        (format!("/_/merged-rows?last=1&log={LOG}&log=/@web1/var/log/other.log"), "other"),
     ] {
         let answer = get(address, &target, &[]).await;
         assert_eq!(answer.status, 200, "{target}: {}", answer.text());

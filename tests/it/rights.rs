@@ -158,8 +158,10 @@ fn routes(log: &str) -> Vec<(&'static str, Asked)> {
                 format!("{log}?from=0&generation=0"),
             ]),
         ),
-        // Each log of a merged stream is refused by itself: see below.
+        // Each log of a merged stream, and of merged rows, is refused by itself: see below.
         ("Route::Events", Asked::Silent(vec![])),
+        ("Route::MergedRows", silent(&[&format!("/_/merged-rows?log={log}")], &[])),
+        ("Route::MergedRows", silent(&[&format!("/_/merged-rows?history=1&log={log}")], &[])),
     ]
 }
 
@@ -286,6 +288,26 @@ async fn a_merged_stream_refuses_each_log_by_itself() {
             r#"{{"log":{log},"message":{{"type":"error","code":4403,"message":"Forbidden"}}}}"#
         );
         assert!(said.contains(&refused), "{refused} in {said}");
+    }
+}
+
+#[tokio::test]
+async fn merged_rows_leave_out_each_log_that_the_visitor_may_not_read() {
+    let server = serve(ANN_AND_BOB).await;
+    let [own, other, none, link] = ["ann/a.log", "bob/a.log", "bob/none.log", "ann/link.log"]
+        .map(|name| target(&server.path(name)));
+    for query in ["", "last=1&", "history=1&", "filter=1&q=line&"] {
+        let merged = format!("/_/merged-rows?{query}log={other}&log={own}&log={none}&log={link}");
+        let answer = get(server.address, &merged, &[ANN]).await;
+        let said: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+        assert_eq!(said["rows"].as_array().unwrap().len(), 1, "{query}: {said}");
+        assert_eq!(said["rows"][0][1], "a line of ann", "{query}: {said}");
+        assert_eq!(said["files"][0]["log"], 1, "{query}: {said}");
+        let forbidden =
+            serde_json::json!({"error": "forbidden", "message": "you may not read this log"});
+        for log in [0, 2, 3] {
+            assert_eq!(said["logs"][log], forbidden, "{query}: {said}");
+        }
     }
 }
 

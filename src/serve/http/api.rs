@@ -1,11 +1,13 @@
 //! Random access to a log: `/_/rows/PATH`, `/_/lines/PATH`, `/_/find/PATH`, `/_/text/PATH`,
-//! `/_/times/PATH` and `/_/fields/PATH`. Its files are listed at `/_/history/PATH`.
+//! `/_/times/PATH` and `/_/fields/PATH`. Its files are listed at `/_/history/PATH`. `/_/merged-rows`
+//! has the rows of several.
 //!
 //! The path and its checks are those of the log's URL: a path that is refused there is also refused
 //! here.
 
 mod bodies;
 mod history;
+mod merged;
 mod query;
 mod stream;
 mod times;
@@ -32,6 +34,7 @@ use crate::serve::viewer_limit::ViewerPermit;
 use crate::serve::withdrawal::{Loss, Reads, Withdrawal};
 use crate::session::WantedGeneration;
 use crate::wire::answer::HistoryPlace;
+pub(in crate::serve) use merged::{MergedQuery, merged_rows};
 use query::ApiQuery;
 pub(in crate::serve) use times::Counts;
 

@@ -6,12 +6,14 @@ use std::time::UNIX_EPOCH;
 use crate::log::archive::Compression;
 use crate::log::{Generation, HistoryFile, LogPath, Offset};
 use crate::search::find::{EndedEarly, Find};
+use crate::search::merged::{LogPage, LogPart, MergedPage, Position};
 use crate::search::pattern::BadPattern;
 use crate::search::rows::RenderedRow;
 use crate::search::times::{Bucket, Count, Times};
 use crate::search::top_values::{Counted, TopValues};
-use crate::search::{History, RowRange, Snapshot};
+use crate::search::{History, RowRange, SearchError, Snapshot};
 use crate::serve::BasePath;
+use crate::serve::http::api::merged::failure;
 use crate::serve::query::href;
 use crate::wire::answer::{self, Failure, HistoryPlace, Incomplete, to_json};
 
@@ -42,6 +44,68 @@ pub(super) fn rows(
 fn row(row: &RenderedRow) -> answer::Row<'_> {
     let RenderedRow { offset, content, note, matches, .. } = row;
     answer::Row { offset: *offset, content, note: note.as_deref(), matches }
+}
+
+/// Where a stream goes on behind the rows of one log, and where the last row before that stands among
+/// those of other logs. `None` if there may be more rows.
+#[must_use]
+pub(super) fn live_end(page: &LogPage) -> Option<(Position, Option<i64>)> {
+    page.at_end.then(|| {
+        let live = Position { offset: page.open().unwrap_or(page.next.offset), ..page.next };
+        (live, page.key_before(live))
+    })
+}
+
+/// Rows of several logs. There is an end for each log that could be read, and a failure for each that
+/// could not.
+#[must_use]
+pub(super) fn merged_rows(
+    page: &MergedPage,
+    ends: &[Option<(Position, Option<i64>)>],
+    failures: &[Option<SearchError>],
+) -> String {
+    let place = |Position { generation, offset }: Position| answer::Place { generation, offset };
+    let mut read = page.parts.iter().zip(ends);
+    // The place in the request of each log that could be read.
+    let mut places = Vec::new();
+    let mut logs = Vec::with_capacity(failures.len());
+    for (at, failed) in failures.iter().enumerate() {
+        let part = if failed.is_none() { read.next() } else { None };
+        logs.push(match (failed, part) {
+            (None, Some((part, end))) => {
+                places.push(at);
+                let &LogPart { from, next, at_start, at_end } = part;
+                let (live, key) = end.map_or((None, None), |(live, key)| (Some(place(live)), key));
+                let (from, next) = (place(from), place(next));
+                answer::MergedLog::Read { from, next, at_start, at_end, live, key }
+            }
+            (failed, _) => {
+                let (error, message) =
+                    failure(failed.as_ref().unwrap_or(&SearchError::Interrupted));
+                answer::MergedLog::Failed { error, message: message.to_owned() }
+            }
+        });
+    }
+    let mut files: Vec<answer::MergedFile> = Vec::new();
+    let mut of = Vec::with_capacity(page.rows.len());
+    for (log, placed) in &page.rows {
+        let (log, generation) = (places.get(*log).copied().unwrap_or(*log), placed.generation);
+        let is_it = |file: &answer::MergedFile| file.log == log && file.generation == generation;
+        of.push(files.iter().rposition(is_it).unwrap_or_else(|| {
+            files.push(answer::MergedFile { log, generation });
+            files.len() - 1
+        }));
+    }
+    to_json(&answer::MergedRows {
+        at_start: page.parts.iter().all(|part| part.at_start),
+        at_end: page.parts.iter().all(|part| part.at_end),
+        logs,
+        files,
+        rows: page.rows.iter().map(|(_, placed)| row(&placed.row)).collect(),
+        of,
+        times: page.rows.iter().map(|(_, placed)| placed.time).collect(),
+        keys: page.rows.iter().map(|(_, placed)| placed.key).collect(),
+    })
 }
 
 /// The line numbers of offsets, and the number of newlines if all of them are counted.

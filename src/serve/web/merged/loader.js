@@ -1,8 +1,9 @@
-// Loads the rows of the merged viewport from the merge buffer. At the end the viewport shows arriving rows; further up
-// they are only counted.
+// Draws the merged list: the rows around the place that the reader is at. Near an end of what is here the pager loads more.
+// At the end the viewport shows arriving rows, each where its time says; further up those below are only counted.
 
 import { selectedNodes, VIEWPORT_ROWS_MAX } from '../rows/row-viewport.js';
 import { redrawRow } from '../rows/row.js';
+import { behind, END, isBefore, placeOf } from './place.js';
 
 /** The most rows drawn in one frame. */
 const ROWS_PER_FRAME = 300;
@@ -12,11 +13,13 @@ const SCREENS_AHEAD = 2;
 
 /**
  * @typedef {import('./merge-buffer.js').Entry} Entry
+ * @typedef {import('./place.js').Place} Place
  *
  * @typedef {object} Parts
  * @property {HTMLElement} scroller
  * @property {import('../rows/row-viewport.js').RowViewport} rowViewport
  * @property {import('./merge-buffer.js').MergeBuffer} buffer
+ * @property {import('./pager.js').Pager} pager
  * @property {import('../rows/follow.js').Follow} follow
  * @property {() => import('./merge-buffer.js').RowFilter} rowFilter returns the present filter
  * @property {(entry: Entry) => void} decorate called for each entry that was drawn
@@ -26,7 +29,7 @@ const SCREENS_AHEAD = 2;
 export class MergedLoader {
   /** Whether the viewport ends where the list ends. */
   attached = true;
-  /** Whether the first row of the buffer is on the page. */
+  /** Whether the viewport begins where the list begins. */
   isAtTop = false;
   #parts;
 
@@ -41,65 +44,87 @@ export class MergedLoader {
 
   /** Draws one frame. Returns whether another is needed at once. */
   draw() {
-    const { buffer } = this.#parts;
-    let isMissing = false;
-    for (const entry of buffer.changed) isMissing = this.#redraw(entry) || isMissing;
+    const { buffer, rowViewport, follow } = this.#parts;
+    const isMissing = this.#redrawChanged();
     buffer.changed.clear();
-    if (isMissing) this.refilter();
-    const more = this.attached && this.#drawEnd();
-    return this.#fill() || more;
+    const more = this.#drawArrived(isMissing);
+    const isFilled = this.#fill();
+    buffer.isAtEnd = follow.following || this.attached;
+    buffer.trim(rowViewport.from, rowViewport.to);
+    return more || isFilled;
   }
 
-  /** Restarts at the end of the list. */
-  restart() {
-    this.#showEnd(ROWS_PER_FRAME);
+  /** Shows the last rows of the list. */
+  showEnd(rows = ROWS_PER_FRAME) {
+    const { buffer, rowFilter, follow } = this.#parts;
+    const entries = buffer.before(END, rows, rowFilter());
+    this.#replace(entries, entries[0] ?? END, END);
+    this.attached = buffer.paged.isJoined;
+    // Otherwise the changed rows would look like a scroll by the reader.
+    follow.pin();
   }
 
-  toEnd() {
-    this.#parts.follow.resume();
-    if (!this.attached) this.#showEnd(ROWS_PER_FRAME);
-  }
-
-  toStart() {
-    const { follow, buffer, scroller, rowFilter } = this.#parts;
-    follow.pause();
-    const entries = buffer.after(0, ROWS_PER_FRAME, rowFilter());
-    this.#replace(entries, 0, entries.length < ROWS_PER_FRAME ? buffer.next : next(entries));
-    this.isAtTop = true;
+  /** Shows the first rows of the list. */
+  showStart() {
+    const { buffer, rowFilter, scroller, follow } = this.#parts;
+    const entries = buffer.after({ gen: -Infinity, offset: 0 }, ROWS_PER_FRAME, rowFilter());
+    this.#showRows(entries, entries.length < ROWS_PER_FRAME);
     scroller.scrollTop = 0;
+    follow.pin();
   }
 
-  /** Applies a changed filter and keeps the visible row in its place. */
+  /** Applies a changed filter to what is here, and keeps the visible row in its place. */
   refilter() {
     const { rowViewport, follow } = this.#parts;
     const first = rowViewport.firstInSight();
     if (follow.following || first === null) {
-      this.#showEnd(ROWS_PER_FRAME);
+      this.showEnd();
       return;
     }
-    const rowElement = this.#showAround(first.offset);
+    const rowElement = this.#showAround(first);
     if (rowElement) this.#scrollTo(rowElement, 0);
   }
 
   /**
-   * Scrolls a row into the middle of the view.
-   * @param {number} offset its place in the list
+   * Scrolls a row of the list into the middle of the view.
+   * @param {Entry} row
    */
-  reveal(offset) {
-    const { rowViewport, follow, scroller } = this.#parts;
-    follow.pause();
-    const known = rowViewport.rowAt(place(offset));
-    const element = known?.offset === offset && known.element ? known.element : this.#showAround(offset);
-    if (element) this.#scrollTo(element, Math.max(0, (scroller.clientHeight - element.offsetHeight) / 2.5));
+  reveal(row) {
+    this.#parts.follow.pause();
+    this.#scrollInto(row.element ?? this.#showAround(row), 'middle');
   }
 
-  /** Shows the rows around a place. Returns the element of the row there, or of the last. @param {number} offset */
-  #showAround(offset) {
+  /**
+   * Shows what is around a place, and scrolls to the row there.
+   * @param {Place} place
+   * @param {'top' | 'middle'} align
+   */
+  show(place, align) {
+    this.#parts.follow.pause();
+    this.#scrollInto(this.#showAround(place), align);
+  }
+
+  /** @param {HTMLElement | null | undefined} element @param {'top' | 'middle'} align */
+  #scrollInto(element, align) {
+    const { scroller } = this.#parts;
+    if (element) this.#scrollTo(element, align === 'top' ? 0 : Math.max(0, (scroller.clientHeight - element.offsetHeight) / 2.5));
+  }
+
+  /** Shows the rows around a place. Returns the element of the row there, or of the last. @param {Place} place */
+  #showAround(place) {
     const { buffer, rowFilter } = this.#parts;
-    const before = buffer.before(offset, ROWS_OF_BURST, rowFilter());
-    const after = buffer.after(offset, ROWS_OF_BURST, rowFilter());
-    this.#replace([...before, ...after], before[0]?.offset ?? offset, after.length < ROWS_OF_BURST ? buffer.next : next(after));
+    const before = buffer.before(place, ROWS_OF_BURST, rowFilter());
+    const after = buffer.after(place, ROWS_OF_BURST, rowFilter());
+    this.#showRows([...before, ...after], after.length < ROWS_OF_BURST);
     return (after[0] ?? before[before.length - 1])?.element;
+  }
+
+  /** @param {Entry[]} entries @param {boolean} isAll whether they reach the end of what is here */
+  #showRows(entries, isAll) {
+    const { isJoined } = this.#parts.buffer.paged;
+    const last = entries.at(-1);
+    this.#replace(entries, entries[0] ?? END, isAll && isJoined ? END : last === undefined ? END : behind(last));
+    this.attached = isAll && isJoined;
   }
 
   /** @param {HTMLElement} row @param {number} space distance from the top of the view, in pixels */
@@ -114,88 +139,116 @@ export class MergedLoader {
     this.#parts.rowViewport.keepInPlace(change);
   }
 
-  /** Updates a row. Returns whether the row has to be added to the page. @param {Entry} entry */
-  #redraw(entry) {
-    const { rowViewport, rowFilter, redrawn } = this.#parts;
-    if (entry.marker !== undefined) return false;
-    const { logs, passes } = rowFilter();
-    const isShown = !entry.isGone && (passes === null || passes(entry));
-    redrawn(entry);
-    if (entry.element === null) return passes !== null && isShown && logs.has(entry.log) && rowViewport.covers(place(entry.offset));
-    entry.element.hidden = !isShown;
-    redrawRow(entry.element, entry.html);
-    return false;
+  /** Updates rows that changed. Returns those that are missing on the page, as they pass the filter only now. */
+  #redrawChanged() {
+    const { buffer, rowFilter, redrawn } = this.#parts;
+    const choice = rowFilter();
+    /** @type {Entry[]} */
+    const missing = [];
+    for (const entry of buffer.changed) {
+      if (entry.marker !== undefined) continue;
+      const isShown = buffer.isShown(entry, choice);
+      redrawn(entry);
+      if (entry.element === null) {
+        if (isShown) missing.push(entry);
+      } else {
+        entry.element.hidden = !isShown;
+        redrawRow(entry.element, entry.html);
+      }
+    }
+    return missing;
   }
 
-  #drawEnd() {
-    const { rowViewport, buffer, follow, rowFilter } = this.#parts;
-    const shown = rowFilter();
-    const start = rowViewport.to.offset;
-    const waiting = buffer.countAfter(start, shown);
-    if (follow.following && waiting > ROWS_PER_FRAME) {
-      this.#showEnd(ROWS_OF_BURST);
+  /**
+   * Draws the rows that are new. Returns whether some are left for the next frame.
+   * @param {Entry[]} missing other rows that are to be drawn
+   */
+  #drawArrived(missing) {
+    const { buffer, rowViewport, follow, rowFilter } = this.#parts;
+    const choice = rowFilter();
+    const isNew = (/** @type {Entry} */ entry) => entry.element === null && buffer.isShown(entry, choice) && buffer.isInRun(entry, choice);
+    const entries = [...new Set([...buffer.arrived, ...missing])].filter(isNew);
+    buffer.arrived.clear();
+    if (follow.following && this.attached && (rowViewport.isEmpty || entries.length > ROWS_PER_FRAME)) {
+      if (entries.length > 0) this.showEnd(rowViewport.isEmpty ? ROWS_PER_FRAME : ROWS_OF_BURST);
       return false;
     }
-    this.#append(Math.min(waiting, ROWS_PER_FRAME), waiting <= ROWS_PER_FRAME);
-    if (follow.following) rowViewport.trimTop(VIEWPORT_ROWS_MAX, selectedNodes());
-    else if (rowViewport.length > VIEWPORT_ROWS_MAX) this.attached = false;
-    return this.attached && waiting > ROWS_PER_FRAME;
-  }
-
-  /** @param {number} rows @param {boolean} isAll whether they reach the end of the list */
-  #append(rows, isAll) {
-    const { rowViewport, buffer, rowFilter } = this.#parts;
-    const entries = buffer.after(rowViewport.to.offset, rows, rowFilter());
-    const to = isAll ? buffer.next : next(entries);
-    if (entries.length === 0) {
-      rowViewport.to = place(to);
-      return;
+    entries.sort((a, b) => (isBefore(a, b) ? -1 : 1));
+    const last = rowViewport.last;
+    const behindAll = entries.filter((entry) => this.attached && (last === null || isBefore(last, entry)));
+    const between = entries.filter((entry) => !behindAll.includes(entry) && rowViewport.covers(entry));
+    const insert = () => rowViewport.insert(between);
+    if (between.length > 0) {
+      if (follow.following) insert();
+      else this.hold(insert);
+      this.#drawn(between);
     }
-    rowViewport.patch(rowViewport.to, entries, place(to));
-    this.#drawn(entries);
+    const now = behindAll.slice(0, ROWS_PER_FRAME);
+    if (now.length > 0) {
+      rowViewport.patch(END, now, END);
+      if (last === null) rowViewport.from = placeOf(now[0]);
+      this.#drawn(now);
+    }
+    for (const entry of behindAll.slice(ROWS_PER_FRAME)) buffer.arrived.add(entry);
+    if (follow.following) rowViewport.trimTop(VIEWPORT_ROWS_MAX, selectedNodes());
+    else if (rowViewport.length > VIEWPORT_ROWS_MAX && this.attached) this.#detach();
+    return behindAll.length > ROWS_PER_FRAME;
   }
 
-  /** @param {number} rows */
-  #showEnd(rows) {
-    const { buffer, rowFilter, follow } = this.#parts;
-    const entries = buffer.before(buffer.next, rows, rowFilter());
-    this.#replace(entries, entries[0]?.offset ?? buffer.next, buffer.next);
-    this.attached = true;
-    // Otherwise the changed rows would look like a scroll by the reader.
-    follow.pin();
+  /** Rows that come behind the viewport are not drawn any more. */
+  #detach() {
+    const { rowViewport } = this.#parts;
+    const { last } = rowViewport;
+    if (last === null) return;
+    rowViewport.to = behind(last);
+    this.attached = false;
   }
 
-  /** @param {Entry[]} entries @param {number} from @param {number} to */
+  /** @param {Entry[]} entries @param {Place} from @param {Place} to */
   #replace(entries, from, to) {
     this.isAtTop = false;
-    this.#parts.rowViewport.replace(entries, place(from), place(to));
-    this.attached = to >= this.#parts.buffer.next;
+    this.#parts.rowViewport.replace(entries, placeOf(from), to);
     this.#drawn(entries);
   }
 
   /** Adds the rows that will soon be in sight. Returns whether another frame is needed. */
   #fill() {
-    const { scroller, rowViewport, buffer, rowFilter } = this.#parts;
+    const { scroller, rowViewport, buffer, pager, rowFilter } = this.#parts;
+    if (pager.isSeeking) return false;
     const ahead = SCREENS_AHEAD * scroller.clientHeight;
+    const choice = rowFilter();
     let more = false;
     if (!this.isAtTop && scroller.scrollTop < ahead) {
-      const entries = buffer.before(rowViewport.from.offset, ROWS_PER_FRAME, rowFilter());
-      this.isAtTop = entries.length < ROWS_PER_FRAME;
+      const entries = buffer.before(rowViewport.from, ROWS_PER_FRAME, choice);
+      this.isAtTop = entries.length < ROWS_PER_FRAME && buffer.paged.atStart;
       if (entries.length > 0) {
-        rowViewport.prepend(entries, place(entries[0].offset));
+        rowViewport.prepend(entries, placeOf(entries[0]));
         this.#drawn(entries);
         if (rowViewport.trimBottom(VIEWPORT_ROWS_MAX, selectedNodes())) this.attached = false;
         more = !this.isAtTop;
+      } else if (!this.isAtTop) {
+        pager.up();
       }
     }
     if (!this.attached && scroller.scrollHeight - scroller.clientHeight - scroller.scrollTop < ahead) {
-      const waiting = buffer.countAfter(rowViewport.to.offset, rowFilter());
-      this.#append(ROWS_PER_FRAME, waiting <= ROWS_PER_FRAME);
-      this.attached = waiting <= ROWS_PER_FRAME;
-      const first = rowViewport.from.offset;
+      const { last } = rowViewport;
+      const entries = buffer.after(last === null ? rowViewport.from : behind(last), ROWS_PER_FRAME, choice);
+      const isEnd = entries.length < ROWS_PER_FRAME && buffer.paged.isJoined;
+      const end = entries.at(-1);
+      if (end !== undefined) {
+        rowViewport.patch(END, entries, behind(end));
+        this.#drawn(entries);
+        more = true;
+      } else if (!isEnd) {
+        pager.down();
+      }
+      if (isEnd) {
+        rowViewport.to = END;
+        this.attached = true;
+      }
+      const first = rowViewport.from;
       rowViewport.trimTop(VIEWPORT_ROWS_MAX, selectedNodes());
-      if (rowViewport.from.offset !== first) this.isAtTop = false;
-      more = true;
+      if (rowViewport.from !== first) this.isAtTop = false;
     }
     return more;
   }
@@ -207,14 +260,4 @@ export class MergedLoader {
       if (entry.isGone && entry.element !== null) entry.element.hidden = true;
     }
   }
-}
-
-/** @param {number} offset */
-function place(offset) {
-  return { gen: 0, offset };
-}
-
-/** @param {Entry[]} entries */
-function next(entries) {
-  return (entries[entries.length - 1]?.offset ?? -1) + 1;
 }

@@ -1,6 +1,8 @@
-// The merged page: several logs in one list, in order of arrival. Each log has a connection, a colour and a switch.
+// The merged page: several logs in one list, by the times of their lines. Each log has a connection, a colour, a switch and,
+// where its clock is wrong, an offset.
 
-import { linkTo, pagePath, pageUrl, serverUrl } from '../net/wire.js';
+import { failureWords } from '../net/api.js';
+import { interpretation, linkTo, pagePath, pageUrl, serverUrl } from '../net/wire.js';
 import { ColourMarks } from '../rows/colour-marks.js';
 import { forgetTime, showTimes } from '../rows/columns.js';
 import { Follow } from '../rows/follow.js';
@@ -29,15 +31,20 @@ import { serverZone } from '../ui/zones.js';
 import { displayPath, MERGED_MAX, multiLogUrl, parseLogs, shortNames } from '../url/multi-log.js';
 import { emptyView, formatView, parseView } from '../url/view-hash.js';
 import { copyText } from '../viewer/copy.js';
+import { TimeDialog } from '../viewer/time-dialog.js';
+import { ClockOffsets, formatShifts, parseShifts } from './clock-offsets.js';
+import { Journey } from './journey.js';
 import { MergedLoader } from './loader.js';
 import { MergeBuffer } from './merge-buffer.js';
+import { MergedApi } from './merged-api.js';
+import { filterName, Pager } from './pager.js';
 import { Source } from './source.js';
 import { drawSwitches, showFollowButton, showStatus } from './status.js';
 import { Traces } from './traces.js';
 
 const TICK_MS = 1_000;
-/** The history is sorted when that of all logs has arrived, at the latest after this time. */
-const GATHER_MS = 2_000;
+/** The pause before the first rows are asked for again. */
+const RETRY_MS = 1_000;
 const NAME_CHARS_MAX = 20;
 /** Arriving rows are searched in batches. */
 const SEARCH_MS = 250;
@@ -52,9 +59,9 @@ const names = shortNames(logs.map(displayPath));
 /** Long names are truncated at the start, because the end distinguishes them better. */
 const labels = names.map((logName) => (logName.length > NAME_CHARS_MAX ? `…${logName.slice(1 - NAME_CHARS_MAX)}` : logName));
 const scratch = document.createElement('template');
-const buffer = new MergeBuffer(logs.length, (html) => {
+const buffer = new MergeBuffer(logs.length, (html, now) => {
   scratch.innerHTML = html;
-  return parseTime(scratch.content.textContent ?? '', Date.now(), serverZone() ?? undefined);
+  return parseTime(scratch.content.textContent ?? '', now, serverZone() ?? undefined);
 });
 /** @type {Source[]} */
 const sources = [];
@@ -62,8 +69,10 @@ let newLines = 0;
 /** The number of lines that arrived while the page was hidden. */
 let unseen = 0;
 let isRestored = false;
-/** The place of the row that the reader went to. @type {number | null} */
-let cursor = null;
+/** Whether the first rows are still awaited. */
+let isGathering = logs.length > 0;
+/** The filter with which rows were asked for last. */
+let filterWanted = '';
 /** The version of the list at the last search. */
 let searchedVersion = -1;
 let searchedAt = 0;
@@ -79,18 +88,24 @@ const follow = new Follow(log, () => loader.attached, () => {
   drawScheduler.request();
 });
 const rowViewport = new RowViewport(byId('rows'), log, () => follow.pin());
+const { decode } = interpretation(location);
+const api = new MergedApi({ ...(encoding !== '' && { encoding }), ...(decode && { decode }) });
+/** @type {Pager} */
+const pager = new Pager({ buffer, api, logs, logsOn, filter: filterParameters, changed: () => drawScheduler.request() });
 /** @type {MergedLoader} */
-const loader = new MergedLoader({
-  scroller: log, rowViewport, buffer, follow, decorate, redrawn: rowChanged,
-  rowFilter: () => ({ logs: logsOn(), passes: isFiltering() ? passes : null }),
-});
-const search = new LocalSearch();
-const errorSearch = new LocalSearch();
-const warningSearch = new LocalSearch();
+const loader = new MergedLoader({ scroller: log, rowViewport, buffer, pager, follow, decorate, redrawn: rowChanged, rowFilter });
+const journey = new Journey({ buffer, pager, loader, follow, rowViewport, rowFilter, changed: () => drawScheduler.request(), say: hint });
+/** @param {() => Record<string, string>} parameters @returns {LocalSearch} */
+const searchFor = (parameters) => new LocalSearch({ buffer, pager, rowFilter, parameters, journey, say: hint });
+/** @type {LocalSearch} */
+const search = searchFor(() => findBar.searchParameters ?? {});
+const errorSearch = searchFor(() => levelParameters('error'));
+const warningSearch = searchFor(() => levelParameters('warning'));
 const traces = new Traces(buffer, levels, (entry) => errorSearch.matches(entry));
-const findBar = new FindBar(search, { changed: findChanged, goTo, here: currentOffset, closed: focusLog });
-const errorNav = new ProblemNav('error', errorSearch, goTo, currentOffset);
-const warningNav = new ProblemNav('warning', warningSearch, goTo, currentOffset);
+/** @type {FindBar} */
+const findBar = new FindBar(search, { changed: findChanged, goTo: async () => {}, here: () => 0, closed: focusLog });
+const errorNav = new ProblemNav('error', errorSearch, async () => {}, () => 0);
+const warningNav = new ProblemNav('warning', warningSearch, async () => {}, () => 0);
 const highlighter = new Highlighter();
 const reading = new Reading();
 const colourMarks = new ColourMarks(coloursChanged, hint);
@@ -103,6 +118,8 @@ const menu = new ViewMenu(log, loadOptions(), () => {
   drawScheduler.request();
 });
 
+const timeDialog = new TimeDialog({ find: (time, signal) => journey.findTime(time, signal), closed: focusLog });
+
 function logsOn() {
   return new Set(sources.filter(({ on }) => on).map(({ number }) => number));
 }
@@ -114,6 +131,21 @@ function filtersText() {
 
 function isFiltering() {
   return filtersText() || findBar.level !== '';
+}
+
+/** The filter as parameters for the server. @returns {Record<string, string>} */
+function filterParameters() {
+  return isRestored ? findBar.filterParameters : {};
+}
+
+/** What the server is asked for when a row of a level is sought among those that are shown. @param {string} level */
+function levelParameters(level) {
+  return { ...(findBar.invert ? {} : filterParameters()), level };
+}
+
+/** @returns {import('./merge-buffer.js').RowFilter} */
+function rowFilter() {
+  return { logs: logsOn(), passes: isFiltering() ? passes : null, filter: filterName(filterParameters()) };
 }
 
 /** Whether an entry is shown: by itself, or as a part of the stack trace of an error. @param {import('./merge-buffer.js').Entry} entry */
@@ -129,19 +161,6 @@ function passes(entry) {
 function passesAlone(entry) {
   if (filtersText() && search.matches(entry) === findBar.invert) return false;
   return findBar.level === '' || errorSearch.matches(entry) || (findBar.level === 'warning' && warningSearch.matches(entry));
-}
-
-/** The place of the current row: the row that the reader went to, if it is visible, else the first visible row. */
-function currentOffset() {
-  const inSight = [...rowViewport.inSight()];
-  return (inSight.find(({ offset }) => offset === cursor) ?? inSight[0])?.offset ?? 0;
-}
-
-/** @param {number} offset */
-async function goTo(offset) {
-  cursor = offset;
-  loader.reveal(offset);
-  drawScheduler.request();
 }
 
 /** Called when the reader's own colours have other matches. */
@@ -167,7 +186,9 @@ function findChanged() {
   highlighter.setRules(findBar.rules);
   searchedVersion = -1;
   runSearches();
-  if (!buffer.isGathering) loader.refilter();
+  const wanted = filterName(filterParameters());
+  if (wanted !== buffer.paged.filter || wanted !== filterWanted) reload();
+  filterWanted = wanted;
   updateUrl();
   drawScheduler.request();
 }
@@ -182,9 +203,9 @@ function runSearches() {
   }
   searchedVersion = buffer.version;
   searchedAt = performance.now();
-  search.run(buffer.entries(logsOn()));
-  errorSearch.run(buffer.entries(logsOn()));
-  warningSearch.run(buffer.entries(logsOn()));
+  for (const one of [search, errorSearch, warningSearch]) one.run();
+  const at = search.current === null || search.current !== journey.cursor ? -1 : search.rows.indexOf(search.current);
+  findBar.current = search.complete && at >= 0 ? at : null;
   findBar.resultsChanged();
   errorNav.show();
   warningNav.show();
@@ -217,11 +238,7 @@ function changed(number, fresh) {
 }
 
 function draw() {
-  if (buffer.isGathering && (sources.every(({ isHistoryLoaded }) => isHistoryLoaded) || Date.now() - began > GATHER_MS)) {
-    buffer.sortHistory();
-    loader.restart();
-  }
-  const more = !buffer.isGathering && loader.draw();
+  const more = !isGathering && loader.draw();
   runSearches();
   const near = [...rowViewport.inSight(log.clientHeight)];
   levels.show(near);
@@ -229,7 +246,7 @@ function draw() {
   showTimes(log, near, menu.options);
   reading.show(near, menu.options.highlight);
   colourMarks.show(near);
-  highlighter.show(near, cursor === null ? null : { gen: 0, offset: cursor });
+  highlighter.show(near, journey.cursor);
   follow.pin();
   updateStatus();
   byId('copy').hidden = current() === null;
@@ -237,21 +254,21 @@ function draw() {
 }
 
 function updateStatus() {
-  const on = logsOn();
   showStatus(sources, names, {
-    following: follow.following, newLines, unseen, isGathering: buffer.isGathering, isEmpty: loader.isEmpty, isFiltering: isFiltering(),
-    isCut: loader.isAtTop && (buffer.truncated(on).length > 0 || sources.some(({ number, isCut }) => isCut && on.has(number))),
+    following: follow.following, newLines, unseen, isGathering, isEmpty: loader.isEmpty, isFiltering: isFiltering(),
+    isLoading: pager.isLoading, failure: pager.failure,
   });
 }
 
-function toEnd() {
-  loader.toEnd();
-  drawScheduler.request();
+/** Loads the rows at the present place anew, as other rows are wanted there now. */
+function reload() {
+  searchedVersion = -1;
+  if (!isGathering && logs.length > 0) journey.reload();
 }
 
 function toggleFollow() {
   if (follow.following) follow.pause();
-  else toEnd();
+  else journey.toEnd();
 }
 
 /** @param {number} number */
@@ -259,8 +276,7 @@ function toggleLog(number) {
   const source = sources[number];
   if (source === undefined) return;
   source.on = !source.on;
-  searchedVersion = -1;
-  loader.refilter();
+  reload();
   // Not throttled, so that the switch changes together with the rows.
   updateStatus();
   updateUrl();
@@ -269,14 +285,12 @@ function toggleLog(number) {
 
 /** @param {1 | -1} way */
 function stepError(way) {
-  if (errorSearch.offsets.length > 0) errorNav.step(way);
-  else hint('No error in the lines on this page');
+  errorNav.step(way);
 }
 
 /** @param {1 | -1} way */
 function stepWarning(way) {
-  if (warningSearch.offsets.length > 0) warningNav.step(way);
-  else hint('No warning in the lines on this page');
+  warningNav.step(way);
 }
 
 /** Opens the viewer page of a row's log at that row. @param {import('./merge-buffer.js').Entry | null} entry */
@@ -289,8 +303,7 @@ function openLogAt(entry) {
 
 /** The row that the reader went to. */
 function current() {
-  const row = cursor === null ? null : rowViewport.rowAt({ gen: 0, offset: cursor });
-  return row?.offset === cursor ? /** @type {import('./merge-buffer.js').Entry | null} */ (row) : null;
+  return journey.cursor?.element ? journey.cursor : null;
 }
 
 /** Copies the row that the reader went to, an error with its stack trace, without the rows of other logs between them. */
@@ -327,10 +340,11 @@ function updateUrl() {
 function hashWith(encoding) {
   const off = sources.filter(({ on }) => !on).map(({ number }) => number + 1);
   const { wrap, highlight, times, zone } = menu.options;
+  const shifts = formatShifts(buffer.clocks.map(({ shift }) => shift));
   const view = formatView({
     ...emptyView(), encoding, follow: follow.following, find: findBar.pattern, filter: findBar.filter, invert: findBar.invert, level: findBar.level, rules: findBar.rules, colours: colourRules, options: { wrap, highlight, times, zone },
   });
-  const parts = [...(off.length > 0 ? [`off=${off.join(',')}`] : []), ...(view === '' ? [] : [view.slice(1)])];
+  const parts = [...(off.length > 0 ? [`off=${off.join(',')}`] : []), ...(shifts === '' ? [] : [`shift=${shifts}`]), ...(view === '' ? [] : [view.slice(1)])];
   return parts.length === 0 ? '' : `#${parts.join('&')}`;
 }
 
@@ -338,11 +352,12 @@ const help = /** @type {HTMLDialogElement} */ (byId('help'));
 
 bindKeys([
   { keys: ['f'], does: 'follow or pause', act: toggleFollow },
-  { keys: ['G', 'End'], does: 'to the end, and follow', act: toEnd },
-  { keys: ['g', 'Home'], does: 'to the first line on this page', act: () => loader.toStart() },
+  { keys: ['G', 'End'], does: 'to the end, and follow', act: () => journey.toEnd() },
+  { keys: ['g', 'Home'], does: 'to the first line', act: () => journey.toStart() },
+  { keys: ['d'], does: 'go to a time', act: () => timeDialog.open() },
   ...logs.map((_, number) => ({ keys: [String(number + 1)], does: `show or hide ${names[number]}`, act: () => toggleLog(number) })),
   { keys: ['0'], does: 'show all', act: () => sources.forEach(({ on }, number) => on || toggleLog(number)) },
-  { keys: ['/'], does: 'find in the lines on this page', act: () => findBar.open(selectedText()) },
+  { keys: ['/'], does: 'find in all of these logs', act: () => findBar.open(selectedText()) },
   { keys: ['n', 'N'], does: 'next, previous match', act: (key) => findBar.step(key === 'n' ? 1 : -1) },
   { keys: ['\\'], does: 'show matching lines only', act: () => findBar.toggleFilter() },
   { keys: ['e', 'E'], does: 'next, previous error', act: (key) => stepError(key === 'e' ? 1 : -1) },
@@ -372,11 +387,15 @@ log.addEventListener('click', (event) => {
   drawScheduler.request();
 });
 byId('new-lines').addEventListener('click', () => {
-  toEnd();
+  journey.toEnd();
   focusLog();
 });
 // The button covers a part of the log, so it forwards wheel events.
 byId('new-lines').addEventListener('wheel', (event) => log.scrollBy({ top: event.deltaY }), { passive: true });
+byId('time-open').addEventListener('click', () => {
+  byId('view-menu').hidePopover();
+  timeDialog.open();
+});
 byId('retry').addEventListener('click', () => sources.forEach((source) => source.retry()));
 byId('help-open').addEventListener('click', () => help.showModal());
 byId('help-close').addEventListener('click', () => help.close());
@@ -394,10 +413,40 @@ function focusLog() {
   log.focus(/** @type {FocusOptions} */ ({ preventScroll: true, focusVisible: false }));
 }
 
-const began = Date.now();
+/** Asks for the last rows, and connects each log where they end. */
+async function begin() {
+  let answer = null;
+  try {
+    answer = await pager.seek('end');
+  } catch (error) {
+    hint(`Earlier lines cannot be loaded yet: ${failureWords(error)}`);
+  }
+  const numbers = [...logsOn()].sort((a, b) => a - b);
+  for (const source of sources) {
+    const read = answer?.logs[numbers.indexOf(source.number)];
+    source.connect(read !== undefined && !('error' in read) ? read : null);
+  }
+  // A log begins where its stream does, so that its first rows are of a page.
+  isGathering = false;
+  loader.showEnd();
+  drawScheduler.request();
+  while (answer === null) {
+    await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+    answer = await pager.seek('end').catch(() => null);
+    if (answer !== null && follow.following) loader.showEnd();
+    drawScheduler.request();
+  }
+}
+
 const fields = new URLSearchParams(location.hash.replace(/^#/, ''));
-logs.forEach((one, number) => sources.push(new Source(one, number, buffer, encoding, (fresh) => changed(number, fresh))));
+logs.forEach((one, number) => sources.push(new Source(one, number, buffer, api, encoding, (fresh) => changed(number, fresh))));
 for (const number of (fields.get('off') ?? '').split(',')) if (sources[Number(number) - 1] !== undefined) sources[Number(number) - 1].on = false;
+parseShifts(fields.get('shift') ?? '', logs.length).forEach((shift, number) => buffer.setShift(number, shift));
+new ClockOffsets(byId('shifts'), names, buffer.clocks.map(({ shift }) => shift), (number, shift) => {
+  buffer.setShift(number, shift);
+  reload();
+  updateUrl();
+});
 log.style.setProperty('--names', `${Math.max(0, ...labels.map((label) => label.length))}ch`);
 drawSwitches(byId('sources'), sources, names, toggleLog);
 byId('split').setAttribute('href', linkTo(multiLogUrl('beside', logs)));
@@ -415,9 +464,10 @@ levels.load(() => {
   }
   traces.clear();
   searchedVersion = -1;
-  if (isFiltering() && !buffer.isGathering) loader.refilter();
+  if (isFiltering() && !isGathering) loader.refilter();
   drawScheduler.request();
 }, hint);
+if (logs.length > 0) begin();
 focusLog();
 drawScheduler.request();
 setInterval(() => drawScheduler.request(), TICK_MS);

@@ -1,48 +1,49 @@
-// The k-way merge of several logs: one list in the order in which the lines arrived. It keeps the last rows of each
-// log, so that a busy log does not push out a quiet one.
+// The merged list: rows of several logs by their own times. Earlier rows come in pages from the server, and later ones
+// arrive over the stream of each log. Each row has a place in the list, so a late line stands where its time says.
 //
-// A row keeps its place in the list when it changes. The history of all logs arrives at once, so it is sorted by the
-// times in its lines.
+// A row keeps its place when it changes, unless it is the last one of its log and says a time only now.
 
-/** The most rows of one log that are kept. */
-export const ROWS_MAX = 4_000;
-/** Bounds the memory of long rows. */
-const CHARS_MAX = 4 * 1024 * 1024;
+import { LiveLog } from './live-log.js';
+import { LogClock } from './log-clock.js';
+import { PagedRows } from './paged-rows.js';
+import { behind, END, isBefore, LIVE_FROM, NO_KEY, offsetOf, START } from './place.js';
 
 /**
- * An entry of the list, in the form that the viewport needs: `offset` is its place in the list, and `logOffset` is its
- * offset in that generation of its log.
- * @typedef {import('../rows/tail.js').Entry & {log: number, logOffset: number, generation: string, isGone?: boolean}} Entry
+ * An entry of the list, in the form that the viewport needs: `gen` and `offset` are its place in the list, `logOffset` is
+ * its offset in that generation of its log. `told` is its time as the server reads it. `isTold` says whether it is placed
+ * by a time of its log and not by its arrival, and `isPaged` whether the server gave it in a page.
+ * @typedef {import('../rows/tail.js').Entry & {log: number, logOffset: number, generation: string, isTold: boolean, told?: number | null, isGone?: boolean, isPaged?: boolean}} Entry
  *
  * @typedef {object} RowFilter what is shown
  * @property {Set<number>} logs
  * @property {((entry: Entry) => boolean) | null} passes whether a row passes; null without a filter; markers always do
+ * @property {string} filter the parameters of the filter; rows that were loaded with it have passed
  */
 
 export class MergeBuffer {
   /** Entries that changed since they were drawn. @type {Set<Entry>} */
   changed = new Set();
-  /** The place of the next entry. */
-  next = 0;
+  /** Entries that are new since the list was drawn. @type {Set<Entry>} */
+  arrived = new Set();
   /** A number that increases with each change. */
   version = 0;
-  /** @type {LogBuffer[]} */
-  #logs = [];
-  /** Whether the history is still arriving. */
-  #gathering = true;
-  #timeOf;
+  /** @type {LogClock[]} */
+  clocks;
+  /** @type {LiveLog[]} */
+  live;
+  /** @type {PagedRows} */
+  paged;
+  /** Whether the reader is at the end, so that earlier rows are dropped first. */
+  isAtEnd = true;
 
   /**
    * @param {number} logs
-   * @param {(html: string) => number | null} timeOf the time in a row's text, in ms since 1970
+   * @param {(html: string, now: number) => number | null} parse the time in a row's text, in ms since 1970
    */
-  constructor(logs, timeOf) {
-    this.#timeOf = timeOf;
-    this.#logs = Array.from({ length: logs }, (_, log) => new LogBuffer(log));
-  }
-
-  get isGathering() {
-    return this.#gathering;
+  constructor(logs, parse) {
+    this.clocks = Array.from({ length: logs }, () => new LogClock(parse));
+    this.live = Array.from({ length: logs }, (_, log) => new LiveLog(log));
+    this.paged = new PagedRows(logs);
   }
 
   /**
@@ -54,7 +55,7 @@ export class MergeBuffer {
    */
   patch(log, patch, generation, now) {
     this.version += 1;
-    const strand = this.#logs[log];
+    const strand = this.live[log];
     /** @type {Map<number, Entry>} */
     const stale = new Map(strand.from(patch.from).map((entry) => [entry.logOffset, entry]));
     let fresh = 0;
@@ -62,17 +63,34 @@ export class MergeBuffer {
       const known = stale.get(at);
       if (known !== undefined && known.marker === undefined) {
         stale.delete(at);
-        if (known.html !== html || known.isGone) this.#change(strand, known, html, false);
+        if (known.html !== html || known.isGone) this.#change(strand, known, html, note, now);
       } else if (at > strand.last) {
         strand.last = at;
-        strand.add({ gen: 0, offset: this.next, log, logOffset: at, generation, html, annotation: note ?? null, line: null, time: note?.time ?? now, element: null });
-        this.next += 1;
+        this.#add(strand, { generation, logOffset: at, html, note, now });
         fresh += 1;
       }
     }
-    for (const entry of stale.values()) if (entry.marker === undefined && !entry.isGone) this.#change(strand, entry, '', true);
-    strand.bound(this.changed);
+    for (const entry of stale.values()) if (entry.marker === undefined && !entry.isGone) this.#remove(strand, entry);
+    this.#bound(strand);
     return fresh;
+  }
+
+  /**
+   * @param {LiveLog} strand
+   * @param {{generation: string, logOffset: number, html: string, note: import('../net/wire.js').RowAnnotation | undefined, now: number | null}} row
+   */
+  #add(strand, { generation, logOffset, html, note, now }) {
+    const { log } = strand;
+    const clock = this.clocks[log];
+    const said = clock.timeOf(html, note, now ?? Date.now());
+    strand.key = clock.keyOf(said, strand.key, now);
+    const isTold = said !== null || clock.isTimed;
+    const entry = {
+      gen: strand.key, offset: strand.nextOffset(), log, logOffset, generation, html, annotation: note ?? null, line: null, time: note?.time ?? now,
+      told: said ?? (isTold && strand.key !== NO_KEY ? strand.key : undefined), isTold, element: null,
+    };
+    strand.add(entry);
+    this.arrived.add(entry);
   }
 
   /**
@@ -81,58 +99,57 @@ export class MergeBuffer {
    * @param {string} marker
    * @param {string} text
    * @param {boolean} isOther whether the next rows are of another file, or repeat earlier offsets
+   * @param {number} now
    */
-  addMarker(log, marker, text, isOther) {
-    const strand = this.#logs[log];
+  addMarker(log, marker, text, isOther, now) {
+    const strand = this.live[log];
     this.version += 1;
-    strand.add({ gen: 0, offset: this.next, log, logOffset: -1, generation: '', marker, text, element: null });
-    this.next += 1;
+    strand.key = this.clocks[log].keyOf(null, strand.key, now);
+    const entry = { gen: strand.key, offset: strand.nextOffset(), log, logOffset: -1, generation: '', marker, text, isTold: true, element: null };
+    strand.add(entry);
+    this.arrived.add(entry);
     if (isOther) strand.last = -1;
     strand.finalize();
   }
 
-  /** Sorts the history. Rows that arrive later come after it. */
-  sortHistory() {
-    this.#gathering = false;
-    /** @type {{key: number, entry: Entry}[]} */
-    const all = [];
-    for (const strand of this.#logs) {
-      let key = -Infinity;
-      for (const entry of strand.entries()) {
-        const time = entry.marker === undefined ? this.#timeOf(entry.html) ?? -Infinity : -Infinity;
-        // The lines of one log keep their order, also if a line has no time or an earlier one.
-        key = Math.max(key, time);
-        all.push({ key, entry });
-      }
-    }
-    all.sort((a, b) => (a.key === b.key ? 0 : a.key - b.key));
-    all.forEach(({ entry }, at) => {
-      entry.offset = at;
-    });
-    this.next = all.length;
+  /** Lets go of the rows of a log that will arrive again. @param {number} log */
+  giveWay(log) {
+    const comesAgain = (/** @type {Entry} */ row) => row.log === log && this.live[log].has(row.generation, row.logOffset);
+    for (const row of this.paged.rows) if (comesAgain(row)) this.arrived.delete(row);
+    this.paged.rows = this.paged.rows.filter((row) => !comesAgain(row));
+  }
+
+  /** Changes by how much the clock of a log is thought to be wrong. The pages have to be loaded anew. @param {number} log @param {number} shift */
+  setShift(log, shift) {
+    const clock = this.clocks[log];
+    this.live[log].shift(shift - clock.shift);
+    clock.shift = shift;
     this.version += 1;
   }
 
   /**
    * The entries from a place on.
-   * @param {number} place
+   * @param {import('./place.js').Place} place
    * @param {number} max
    * @param {RowFilter} choice
    * @returns {Entry[]}
    */
   after(place, max, choice) {
-    const strands = this.#shownLogs(choice).map((strand) => ({ strand, at: strand.find(place) }));
+    const floor = this.#floor(choice);
+    const ceiling = this.#ceiling();
+    const heads = this.#runs(choice).map((run) => ({ run, at: run.find(isBefore(place, floor) ? floor : place) }));
     /** @type {Entry[]} */
     const taken = [];
     while (taken.length < max) {
       let first = null;
-      for (const head of strands) {
-        while (isSkipped(head.strand.at(head.at), choice)) head.at += 1;
-        const entry = head.strand.at(head.at);
-        if (entry !== undefined && (first === null || entry.offset < first.strand.at(first.at).offset)) first = head;
+      for (const head of heads) {
+        while (this.#isSkipped(head.run.at(head.at), choice)) head.at += 1;
+        const entry = head.run.at(head.at);
+        if (entry !== undefined && (first === null || isBefore(entry, first.run.at(first.at)))) first = head;
       }
-      if (first === null) break;
-      taken.push(first.strand.at(first.at));
+      const entry = first?.run.at(first.at);
+      if (first === null || !isBefore(entry, ceiling)) break;
+      taken.push(entry);
       first.at += 1;
     }
     return taken;
@@ -140,167 +157,169 @@ export class MergeBuffer {
 
   /**
    * The entries right before a place.
-   * @param {number} place
+   * @param {import('./place.js').Place} place
    * @param {number} max
    * @param {RowFilter} choice
    * @returns {Entry[]}
    */
   before(place, max, choice) {
-    const strands = this.#shownLogs(choice).map((strand) => ({ strand, at: strand.find(place) - 1 }));
+    const floor = this.#floor(choice);
+    const ceiling = this.#ceiling();
+    const heads = this.#runs(choice).map((run) => ({ run, at: run.find(isBefore(ceiling, place) ? ceiling : place) - 1 }));
     /** @type {Entry[]} */
     const taken = [];
     while (taken.length < max) {
       let last = null;
-      for (const head of strands) {
-        while (isSkipped(head.strand.at(head.at), choice)) head.at -= 1;
-        const entry = head.strand.at(head.at);
-        if (entry !== undefined && (last === null || entry.offset > last.strand.at(last.at).offset)) last = head;
+      for (const head of heads) {
+        while (this.#isSkipped(head.run.at(head.at), choice)) head.at -= 1;
+        const entry = head.run.at(head.at);
+        if (entry !== undefined && (last === null || isBefore(last.run.at(last.at), entry))) last = head;
       }
-      if (last === null) break;
-      taken.push(last.strand.at(last.at));
+      const entry = last?.run.at(last.at);
+      if (last === null || isBefore(entry, floor)) break;
+      taken.push(entry);
       last.at -= 1;
     }
     return taken.reverse();
   }
 
-  /** @param {number} place @param {RowFilter} choice */
-  countAfter(place, choice) {
-    let count = 0;
-    for (const strand of this.#shownLogs(choice)) {
-      const first = strand.find(place);
-      if (choice.passes === null) count += strand.length - first;
-      else for (let at = first; at < strand.length; at += 1) if (!isSkipped(strand.at(at), choice)) count += 1;
-    }
-    return count;
+  /** Whether an entry is shown. @param {Entry} entry @param {RowFilter} choice */
+  isShown(entry, choice) {
+    return choice.logs.has(entry.log) && !this.#isSkipped(entry, choice) && !(entry.marker === undefined && entry.isGone);
+  }
+
+  /** Whether an entry is in the part of the list that is without gaps. @param {Entry} entry @param {RowFilter} choice */
+  isInRun(entry, choice) {
+    return !isBefore(entry, this.#floor(choice)) && isBefore(entry, this.#ceiling());
   }
 
   /** The entries before one in its log, the nearest first. @param {Entry} entry @param {number} max @returns {Generator<Entry>} */
   * backInLog(entry, max) {
-    const strand = this.#logs[entry.log];
-    const at = strand.find(entry.offset);
-    for (let back = 1; back <= Math.min(max, at); back += 1) yield strand.at(at - back);
+    const strand = this.live[entry.log];
+    let left = max;
+    let index = strand.find(entry);
+    const isLive = strand.at(index) === entry;
+    for (; isLive && index > 0 && left > 0; left -= 1) {
+      index -= 1;
+      yield strand.at(index);
+    }
+    const { rows } = this.paged;
+    for (let at = isLive ? rows.length : this.paged.find(entry); at > 0 && left > 0;) {
+      at -= 1;
+      if (rows[at].log !== entry.log) continue;
+      left -= 1;
+      yield rows[at];
+    }
   }
 
   /** The entry after one in its log. @param {Entry} entry @returns {Entry | undefined} */
   afterInLog(entry) {
-    const strand = this.#logs[entry.log];
-    return strand.at(strand.find(entry.offset) + 1);
+    const strand = this.live[entry.log];
+    const index = strand.find(entry);
+    if (strand.at(index) === entry) return strand.at(index + 1);
+    const { rows } = this.paged;
+    for (let at = this.paged.find(entry) + 1; at < rows.length; at += 1) if (rows[at].log === entry.log) return rows[at];
+    return this.paged.isJoined ? strand.at(0) : undefined;
   }
 
-  /** All entries, one log after another. @param {Set<number>} logs */
+  /** All entries that are here, one log after another. @param {Set<number>} logs */
   * entries(logs) {
-    for (const strand of this.#logs) if (logs.has(strand.log)) yield* strand.entries();
+    for (const row of this.paged.rows) if (logs.has(row.log)) yield row;
+    for (const strand of this.live) if (logs.has(strand.log)) yield* strand.entries();
+  }
+
+  /**
+   * The entry at a position of a log, if it is here.
+   * @param {number} log
+   * @param {string} generation
+   * @param {number} offset
+   */
+  at(log, generation, offset) {
+    const isIt = (/** @type {Entry} */ entry) => entry.log === log && entry.logOffset === offset && entry.generation === generation;
+    return this.paged.rows.find(isIt) ?? this.live[log].entries().find(isIt);
+  }
+
+  /** Lets go of what is too much. @param {import('./place.js').Place} from of the viewport @param {import('./place.js').Place} to */
+  trim(from, to) {
+    if (this.isAtEnd) this.paged.trimTop(from, (log) => this.live[log].start);
+    else this.paged.trimBottom(to);
+  }
+
+  /** Rows before this place are not shown, since others may be missing between them. @param {RowFilter} choice */
+  #floor({ logs, passes }) {
+    const { paged } = this;
+    if (passes !== null || paged.atStart) return START;
+    if (paged.rows.length > 0) return paged.rows[0];
+    /** @type {import('./place.js').Place} */
+    let floor = START;
+    for (const strand of this.live) {
+      const from = strand.at(0) ?? { gen: strand.key, offset: offsetOf(strand.log, LIVE_FROM) };
+      if (logs.has(strand.log) && strand.start !== null && isBefore(floor, from)) floor = from;
+    }
+    return floor;
+  }
+
+  #ceiling() {
+    const last = this.paged.rows.at(-1);
+    return this.paged.isJoined ? END : last === undefined ? START : behind(last);
   }
 
   /** @param {RowFilter} choice */
-  #shownLogs({ logs }) {
-    return this.#logs.filter(({ log }) => logs.has(log));
+  #runs({ logs }) {
+    const { paged } = this;
+    const pages = { find: (/** @type {import('./place.js').Place} */ place) => paged.find(place), at: (/** @type {number} */ index) => paged.rows[index] };
+    return [pages, ...this.live.filter(({ log }) => logs.has(log))];
   }
 
-  /**
-   * The logs with dropped rows.
-   * @param {Set<number>} logs
-   */
-  truncated(logs) {
-    return this.#logs.filter(({ log, hasDropped }) => hasDropped && logs.has(log)).map(({ log }) => log);
+  /** @param {Entry | undefined} entry @param {RowFilter} choice */
+  #isSkipped(entry, { logs, passes, filter }) {
+    if (entry === undefined) return false;
+    if (!logs.has(entry.log)) return true;
+    if (entry.marker !== undefined || passes === null) return false;
+    // The server has filtered the rows of pages.
+    return !(entry.isPaged && this.paged.filter === filter) && !passes(entry);
   }
 
-  /**
-   * @param {LogBuffer} strand
-   * @param {import('../rows/tail.js').Row & Entry} entry
-   * @param {string} html
-   * @param {boolean} isGone
-   */
-  #change(strand, entry, html, isGone) {
-    strand.chars += html.length - entry.html.length;
-    entry.html = html;
-    entry.isGone = isGone;
-    this.changed.add(entry);
-  }
-}
-
-/** @param {Entry | undefined} entry @param {RowFilter} choice */
-function isSkipped(entry, { passes }) {
-  return entry !== undefined && entry.marker === undefined && passes !== null && !passes(entry);
-}
-
-/** The last entries of one log. */
-class LogBuffer {
-  log;
-  chars = 0;
-  /** Whether entries were dropped. */
-  hasDropped = false;
-  /** The greatest offset of a row. */
-  last = -1;
-  /** @type {Entry[]} */
-  #entries = [];
-  /** Entries before this index are dropped. The array is compacted from time to time. */
-  #head = 0;
-  /** Entries before this index are final. */
-  #finalBefore = 0;
-
-  /** @param {number} log */
-  constructor(log) {
-    this.log = log;
-  }
-
-  get length() {
-    return this.#entries.length - this.#head;
-  }
-
-  /** @param {number} index */
-  at(index) {
-    return index < 0 ? /** @type {any} */ (undefined) : this.#entries[this.#head + index];
-  }
-
-  entries() {
-    return this.#entries.slice(this.#head);
+  /** @param {LiveLog} strand */
+  #bound(strand) {
+    const gone = strand.bound();
+    if (gone.length === 0) return;
+    if (this.paged.isJoined) this.paged.takeOver(gone.filter((entry) => entry.marker !== undefined || !entry.isGone));
+    else for (const entry of gone) this.#forget(entry);
   }
 
   /** @param {Entry} entry */
-  add(entry) {
-    this.#entries.push(entry);
-    if (entry.marker === undefined) this.chars += entry.html.length;
-  }
-
-  finalize() {
-    this.#finalBefore = this.#entries.length;
+  #forget(entry) {
+    this.arrived.delete(entry);
+    if (entry.element === null) this.changed.delete(entry);
   }
 
   /**
-   * The entries at or after an offset of the log that can still change.
-   * @param {number} offset
+   * @param {LiveLog} strand
+   * @param {import('../rows/tail.js').Row & Entry} entry
+   * @param {string} html
+   * @param {import('../net/wire.js').RowAnnotation | undefined} note
+   * @param {number | null} now
    */
-  from(offset) {
-    let first = this.#entries.length;
-    while (first > Math.max(this.#finalBefore, this.#head) && this.#entries[first - 1].logOffset >= offset) first -= 1;
-    return this.#entries.slice(first);
+  #change(strand, entry, html, note, now) {
+    strand.chars += html.length - entry.html.length;
+    entry.html = html;
+    entry.annotation = note ?? null;
+    entry.isGone = false;
+    const said = this.clocks[entry.log].timeOf(html, note, now ?? Date.now());
+    if (said !== null && entry.told !== said && strand.isLast(entry)) {
+      strand.key = this.clocks[entry.log].keyOf(said, entry.gen, now);
+      if (entry.element === null) entry.gen = strand.key;
+    }
+    if (said !== null) entry.told = said;
+    this.changed.add(entry);
   }
 
-  /** The index of the first entry at or after a place of the list. @param {number} place */
-  find(place) {
-    let low = 0;
-    let high = this.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (this.at(middle).offset < place) low = middle + 1;
-      else high = middle;
-    }
-    return low;
-  }
-
-  /** @param {Set<Entry>} changed loses the dropped entries that are not on the page */
-  bound(changed) {
-    while (this.length > ROWS_MAX || (this.chars > CHARS_MAX && this.length > 1)) {
-      const gone = this.#entries[this.#head];
-      if (gone.marker === undefined) this.chars -= gone.html.length;
-      if (gone.element === null) changed.delete(gone);
-      this.#head += 1;
-      this.hasDropped = true;
-    }
-    if (this.#head <= ROWS_MAX) return;
-    this.#entries = this.#entries.slice(this.#head);
-    this.#finalBefore = Math.max(0, this.#finalBefore - this.#head);
-    this.#head = 0;
+  /** @param {LiveLog} strand @param {import('../rows/tail.js').Row & Entry} entry */
+  #remove(strand, entry) {
+    strand.chars -= entry.html.length;
+    entry.html = '';
+    entry.isGone = true;
+    this.changed.add(entry);
   }
 }

@@ -6,8 +6,9 @@ import { finishIn } from '../rows/exit.js';
 import { describe } from '../ui/status.js';
 import { formatClock, formatSize } from '../ui/units.js';
 import { resetWords } from '../viewer/stream.js';
+import { NO_KEY } from './place.js';
 
-/** The number of lines of history of each log. */
+/** The number of lines with which a log begins whose place is not known. */
 const LINES = 200;
 
 export class Source {
@@ -16,8 +17,6 @@ export class Source {
   name = '';
   watch = '';
   on = true;
-  /** Whether the log has lines before its first row on this page. */
-  isCut = false;
   /** The arrival time of the last new byte, or 0. */
   heardAt = 0;
   /** The reason why there is no file to read. @type {string | null} */
@@ -34,36 +33,54 @@ export class Source {
   /** The size of the log when it was opened: rows up to here are history. */
   #historySize = Infinity;
   #buffer;
-  #connection;
+  #api;
+  #encoding;
+  #changed;
+  /** @type {Connection | null} */
+  #connection = null;
 
   /**
    * @param {string} log
    * @param {number} number
-   * @param {import('./merge-buffer.js').MergeBuffer} medley
+   * @param {import('./merge-buffer.js').MergeBuffer} buffer
+   * @param {import('./merged-api.js').MergedApi} api
    * @param {string} encoding that was chosen, or empty
    * @param {(fresh: number) => void} changed
    */
-  constructor(log, number, medley, encoding, changed) {
+  constructor(log, number, buffer, api, encoding, changed) {
     this.log = log;
     this.number = number;
-    this.#buffer = medley;
+    this.#buffer = buffer;
+    this.#api = api;
+    this.#encoding = encoding;
+    this.#changed = changed;
+  }
+
+  /**
+   * Follows the log from the place on where the rows of the first page end.
+   * @param {import('./merged-api.js').LogRead | null} read null if nothing is known of the log
+   */
+  connect(read) {
     const { decode } = interpretation(location);
-    const parameters = new URLSearchParams({ lines: String(LINES), encoding, ...(decode && { decode }) });
+    const parameters = new URLSearchParams({ lines: String(LINES), encoding: this.#encoding, ...(decode && { decode }) });
+    const live = this.#buffer.live[this.number];
+    if (read?.live) {
+      live.begin(read.live);
+      live.key = read.key ?? NO_KEY;
+      this.#buffer.giveWay(this.number);
+    }
     this.#connection = new Connection(
-      new URL(serverUrl(`${log}?${parameters}`)),
-      (message, resuming) => changed(this.#handle(message, resuming)),
+      new URL(serverUrl(`${this.log}?${parameters}`)),
+      (message, resuming) => this.#changed(this.#handle(message, resuming)),
       (phase) => {
         if (phase.name === 'retry' && this.#phase.name === 'open') this.#lostAt = Date.now();
         if (phase.name === 'open') this.#lostAt = null;
         this.#phase = phase;
-        changed(0);
+        this.#changed(0);
       },
+      false,
+      read?.live ?? null,
     );
-  }
-
-  /** Whether the history has arrived, or cannot arrive. */
-  get isHistoryLoaded() {
-    return this.#phase.name !== 'connecting';
   }
 
   /** Its state for display. */
@@ -75,7 +92,7 @@ export class Source {
   }
 
   retry() {
-    this.#connection.retry();
+    this.#connection?.retry();
   }
 
   /**
@@ -85,15 +102,15 @@ export class Source {
    */
   #handle(message, resuming) {
     this.#waiting = message.type === 'waiting' ? message.reason : null;
+    const live = this.#buffer.live[this.number];
     switch (message.type) {
       case 'open':
         this.watch = message.watch;
         this.#generation = String(message.generation);
+        if (resuming && !message.recovered) live.reopen({ generation: this.#generation, offset: message.from });
+        else live.begin({ generation: this.#generation, offset: message.from });
         if (resuming && !message.recovered) this.#addMarker('not-resumed', `could not resume at ${formatClock(Date.now())}: lines may be missing or repeated here`, true);
-        if (!this.#opened) {
-          this.#historySize = message.size;
-          this.isCut = message.from > 0;
-        }
+        if (!this.#opened) this.#historySize = message.size;
         this.#opened = true;
         return 0;
       case 'rows': {
@@ -102,7 +119,7 @@ export class Source {
         if (last !== undefined && finish !== null) this.#finished = { at: last[0], finish };
         else if (last !== undefined || message.from <= (this.#finished?.at ?? -1)) this.#finished = null;
         const isNews = message.next > this.#historySize;
-        const fresh = this.#buffer.patch(this.number, message, this.#generation, isNews ? Date.now() : null);
+        const fresh = this.#buffer.patch(this.number, message, this.#generation, isNews ? Date.now() + this.#api.ahead : null);
         if (isNews) this.heardAt = Date.now();
         return isNews ? fresh : 0;
       }
@@ -113,10 +130,12 @@ export class Source {
         this.#finished = null;
         this.#historySize = -1;
         this.#generation = String(message.generation);
+        live.begin({ generation: this.#generation, offset: message.from });
         this.#addMarker(message.reason, resetWords(message.reason), true);
         return 0;
       case 'signed':
         this.#generation = String(message.generation);
+        live.turnTo(this.#generation);
         return 0;
       default:
         return 0;
@@ -129,6 +148,6 @@ export class Source {
    * @param {boolean} isOther
    */
   #addMarker(mark, text, isOther) {
-    this.#buffer.addMarker(this.number, mark, text, isOther);
+    this.#buffer.addMarker(this.number, mark, text, isOther, Date.now() + this.#api.ahead);
   }
 }

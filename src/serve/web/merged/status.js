@@ -13,10 +13,11 @@ const ANNOUNCE_MS_MIN = 3_000;
  * @property {boolean} following
  * @property {number} newLines lines that arrived below a paused view
  * @property {number} unseen lines that arrived while the page was hidden
- * @property {boolean} isGathering whether the history is still arriving
+ * @property {boolean} isGathering whether the first rows are still awaited
  * @property {boolean} isEmpty whether no row is shown
  * @property {boolean} isFiltering whether a filter hides rows
- * @property {boolean} isCut whether the first row is on the page, and the logs have earlier ones
+ * @property {boolean} isLoading whether more rows are on their way
+ * @property {string} failure why they could not be loaded; empty if they could
  */
 
 let announced = '';
@@ -67,13 +68,13 @@ export function showStatus(sources, names, facts) {
  * @param {import('../ui/status.js').StatusText[]} words
  * @param {Facts} facts
  */
-function showEdges(sources, words, { following, newLines, isGathering, isEmpty, isFiltering, isCut }) {
+function showEdges(sources, words, { following, newLines, isGathering, isEmpty, isFiltering, isLoading, failure }) {
   byId('new-lines').hidden = following || isGathering;
   setText(byId('new-lines-count'), newLines > 0 ? plural(newLines, 'new line') : 'Go to the end');
-  byId('older').hidden = !isCut;
-  setText(byId('older'), 'Earlier lines are on the page of each log.');
+  byId('older').hidden = failure === '';
+  setText(byId('older'), `More lines cannot be loaded now: ${failure}`);
   byId('notice').hidden = !isEmpty || isGathering;
-  const [title, text] = emptyText(sources, words, isFiltering);
+  const [title, text] = isFiltering && isLoading ? ['Searching all of these logs…', ''] : emptyText(sources, words, isFiltering);
   setText(byId('notice-title'), title);
   setText(byId('notice-text'), text);
 }

@@ -76,9 +76,11 @@ export class Connection {
    * @param {(message: import('./wire.js').Message, resuming: boolean) => void} onMessage
    * @param {(phase: Phase) => void} onPhase
    * @param {boolean} wantsViewers whether the server is to tell who views the log
+   * @param {import('./wire.js').ResumePosition | null} position where the log goes on; without one, its last lines come first
    */
-  constructor(url, onMessage, onPhase, wantsViewers = false) {
+  constructor(url, onMessage, onPhase, wantsViewers = false, position = null) {
     this.#url = url;
+    this.#resume.position = position;
     this.#wantsViewers = wantsViewers;
     this.#onMessage = onMessage;
     this.#onPhase = onPhase;

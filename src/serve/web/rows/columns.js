@@ -146,7 +146,7 @@ export function forgetTime(row) {
 }
 
 /**
- * The time of a row: that of its annotation, else the time in its text, else its time of arrival.
+ * The time of a row: what the server reads, if it was asked; else that of its annotation, else the time in its text, else its time of arrival.
  * @param {Row} row
  * @param {number} now
  */
@@ -157,5 +157,5 @@ export function timeOf(row, now) {
     lineTimes.set(row, at);
   }
   // The log's own stamp of the row stands above a time in the program's text.
-  return row.annotation?.time ?? at ?? row.time;
+  return row.told ?? row.annotation?.time ?? at ?? row.time;
 }

@@ -48,6 +48,11 @@ export class RowViewport {
     return this.#blocks.length === 0;
   }
 
+  /** The last entry; null if there is none. @returns {Entry | null} */
+  get last() {
+    return this.#blocks.at(-1)?.entries.at(-1) ?? null;
+  }
+
   /** @returns {Generator<Entry>} */
   * entries() {
     for (const { entries } of this.#blocks) yield* entries;
@@ -133,6 +138,29 @@ export class RowViewport {
         end -= block.entries.length;
       }
     });
+    this.version += 1;
+  }
+
+  /**
+   * Inserts entries between the others, each at its position. The caller keeps the rows in sight in their place.
+   * @param {Entry[]} entries in order
+   */
+  insert(entries) {
+    if (entries.length === 0) return;
+    drawRows(entries);
+    for (const entry of entries) {
+      const element = /** @type {HTMLElement} */ (entry.element);
+      const block = this.#blocks.findLast((one) => compare(one.entries[0], entry) <= 0) ?? this.#blocks[0];
+      if (block === undefined) {
+        this.#append([entry]);
+        continue;
+      }
+      let at = block.entries.length;
+      while (at > 0 && compare(block.entries[at - 1], entry) > 0) at -= 1;
+      const next = block.entries[at]?.element ?? null;
+      block.element.insertBefore(element, next);
+      block.entries.splice(at, 0, entry);
+    }
     this.version += 1;
   }
 

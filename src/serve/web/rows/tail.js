@@ -17,6 +17,7 @@ const TAIL_CHARS_MAX = 8 * 1024 * 1024;
  * @property {import('../net/wire.js').RowAnnotation | null} annotation
  * @property {number | null} line
  * @property {number | null} time of writing or arrival, in ms since 1970
+ * @property {number | null} [told] its time as the server reads it
  * @property {HTMLElement | null} element while it is on the page
  * @property {undefined} [marker]
  *

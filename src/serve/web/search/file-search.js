@@ -21,6 +21,7 @@ const RETRY_MS = 1_000;
  * @property {string} interruption why the search waits to be continued; empty if it does not
  * @property {boolean} [hasUnsearched] whether there are older files that were not searched
  * @property {() => boolean} [more] goes on in older files; whether there may be more matches
+ * @property {(way: 1 | -1) => Promise<void>} [step] goes to the next or the previous match, in a search that does that by itself
  *
  * @typedef {{size: number, lastRow: number}} FileEnd the known size of the file, and the offset of its last row
  *

@@ -197,6 +197,10 @@ export class FindBar {
    * @param {1 | -1} way
    */
   async step(way) {
+    if (this.scan.step) {
+      if (this.pattern !== null) await this.scan.step(way);
+      return;
+    }
     const { offsets } = this.scan;
     const here = this.current ?? this.#callbacks.here();
     let at = lowerBound(offsets, here);

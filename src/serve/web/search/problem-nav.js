@@ -74,6 +74,10 @@ export class ProblemNav {
    * @param {1 | -1} way
    */
   async step(way) {
+    if (this.scan.step) {
+      await this.scan.step(way);
+      return;
+    }
     const { offsets } = this.scan;
     const here = this.#here();
     let at = lowerBound(offsets, here);

@@ -9,6 +9,7 @@ import { bindFindKey, bindKeys, selectedText } from '../ui/keys.js';
 import { TIMES } from '../ui/options.js';
 import { plural } from '../ui/units.js';
 import { COPY_ROWS_MAX, copyText, fetchText, markdown } from './copy.js';
+import { findTime } from './go-to-time.js';
 import { TimeDialog } from './time-dialog.js';
 import { ValuesDialog } from './values-dialog.js';
 
@@ -55,7 +56,7 @@ export class Controls {
   constructor(parts) {
     this.#parts = parts;
     const { api, generations, oldFiles, seek, selection, findBar } = parts;
-    this.#timeDialog = new TimeDialog({ api, oldFiles, seek, selection, closed: () => this.focusLog() });
+    this.#timeDialog = new TimeDialog({ find: (time, signal) => findTime({ api, oldFiles, seek, selection }, time, signal), closed: () => this.focusLog() });
     this.#valuesDialog = new ValuesDialog({
       api,
       filter: () => findBar.filterParameters,

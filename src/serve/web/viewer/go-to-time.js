@@ -9,18 +9,17 @@
  */
 
 /**
- * Goes to the first line of the log that is not before a time, or to the end if there is none.
+ * Asks for the first line of the log that is not before a time. Returns what goes there, or to the end if there is none.
  * @param {Parts} parts
  * @param {string} time as the server takes it
  * @param {AbortSignal} signal
- * @param {() => void} [found] called before the view moves
+ * @returns {Promise<() => unknown>}
  */
-export async function goToTime({ api, oldFiles, seek, selection }, time, signal, found = () => {}) {
+export async function findTime({ api, oldFiles, seek, selection }, time, signal) {
   const answer = await api.rowsAt(time, signal);
   const gen = await oldFiles.numberOf(answer);
   signal.throwIfAborted();
-  found();
   const [first] = answer.rows;
-  if (first === undefined) seek.toEnd();
-  else selection.moveTo(await seek.reveal({ gen, offset: first[0] }, 'middle'));
+  if (first === undefined) return () => seek.toEnd();
+  return async () => selection.moveTo(await seek.reveal({ gen, offset: first[0] }, 'middle'));
 }

@@ -2,17 +2,14 @@
 
 import { failureWords } from '../net/api.js';
 import { byId, setText } from '../ui/dom.js';
-import { goToTime } from './go-to-time.js';
 
 const DAY_MS = 86_400_000;
 const UNKNOWN = 'Write a time such as 14:02, -10m, yesterday 9:30 or 2026-11-28 14:02:07';
 
 /**
  * @typedef {object} Parts
- * @property {import('../net/api.js').LogApi} api
- * @property {import('./old-files.js').OldFiles} oldFiles
- * @property {import('./seek.js').Seek} seek
- * @property {import('./line-selection.js').LineSelection} selection
+ * @property {(time: string, signal: AbortSignal) => Promise<() => unknown>} find asks the server for a time; returns what goes to
+ *   the first line there, when the dialog is closed
  * @property {() => void} closed
  */
 
@@ -89,7 +86,9 @@ export class TimeDialog {
     this.#asking = new AbortController();
     const { signal } = this.#asking;
     try {
-      await goToTime(this.#parts, time, signal, () => this.#dialog.close());
+      const go = await this.#parts.find(time, signal);
+      this.#dialog.close();
+      await go();
     } catch (error) {
       if (!signal.aborted) this.#say(failureWords(error));
     }

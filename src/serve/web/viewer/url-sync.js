@@ -5,7 +5,7 @@ import { pagePath, pageUrl } from '../net/wire.js';
 import { timeOf } from '../rows/columns.js';
 import { chosenEncoding } from '../ui/encoding.js';
 import { emptyView, formatView, parseView } from '../url/view-hash.js';
-import { goToTime } from './go-to-time.js';
+import { findTime } from './go-to-time.js';
 
 const SYNC_MS = 250;
 
@@ -124,7 +124,7 @@ export class UrlSync {
     findBar.set(view.find, view.filter, view.invert, view.rules, view.level);
     try {
       const gen = await this.#generationOf(view);
-      if (view.time !== null && view.lines === null && view.top === null) await goToTime(this.#parts, view.time, this.#restoring.signal);
+      if (view.time !== null && view.lines === null && view.top === null) await (await findTime(this.#parts, view.time, this.#restoring.signal))();
       else if (gen === null) hint('The file of this link is no longer there. This is the current file.');
       else if (view.lines !== null) await this.#showLines(view.lines, gen, this.#restoring.signal);
       else if (view.top !== null) await seek.reveal({ gen, offset: view.top }, 'top');

@@ -1,0 +1,344 @@
+//! Rows of several logs as one sequence, by the times of their lines: `/_/merged-rows`.
+//!
+//! The logs are read at the same time, each by its own rights and limits. One that can't be read says
+//! so in its place, and the others are merged without it.
+
+use std::io;
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use hyper::{Response, StatusCode};
+
+use crate::log::{LogPath, Offset, Refusal};
+use crate::render::Interpretation;
+use crate::search::merge::Direction;
+use crate::search::merged::{Clock, LogPage, LogRequest, merged};
+use crate::search::pattern::Pattern;
+use crate::search::{History, RowPosition, SearchError, Snapshot};
+use crate::serve::App;
+use crate::serve::body::Body;
+use crate::serve::http::api::query::ApiQuery;
+use crate::serve::http::api::{bad_pattern, bodies, compile, json, report, still_allowed};
+use crate::serve::identity::Visitor;
+use crate::serve::query::{BadParameter, each_log, switch};
+use crate::serve::refusal::Refused;
+use crate::serve::withdrawal::Reads;
+
+/// The most logs in one sequence.
+const LOGS_MAX: usize = 8;
+/// The most that is added to the times of a log, in milliseconds: a hundred years.
+const SHIFT_MAX: i64 = 100 * 366 * 86_400 * 1000;
+
+/// The parameters as they were sent. `docs/protocol.md` explains each of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::serve) struct MergedQuery {
+    logs: Vec<LogQuery>,
+    direction: Direction,
+}
+
+/// What is asked of one of the logs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct LogQuery {
+    path: Vec<u8>,
+    query: ApiQuery,
+    shift: i64,
+}
+
+impl MergedQuery {
+    /// Parses the part of the target after `?`.
+    ///
+    /// # Errors
+    /// When there is no log or too many, when a value can't be understood, or when the places do not
+    /// fit together.
+    pub(in crate::serve) fn parse(query: &str) -> Result<Self, BadParameter> {
+        let (mut is_last, mut logs) = (false, Vec::new());
+        for (path, own) in each_log(query, LOGS_MAX)? {
+            let mut shift = 0;
+            for (name, value) in form_urlencoded::parse(own.as_bytes()) {
+                match name.as_ref() {
+                    "shift" => shift = parse_shift(&value)?,
+                    "last" => is_last = switch(&name, &value)?,
+                    "since" | "until" => {
+                        let words = "rows of several logs have no `since` and no `until`; `time` \
+                                     says where they begin";
+                        return Err(BadParameter(words.to_owned()));
+                    }
+                    _ => {}
+                }
+            }
+            logs.push(LogQuery { path, query: ApiQuery::parse(&own)?, shift });
+        }
+        let is = |is_it: fn(&ApiQuery) -> bool| logs.iter().any(|log| is_it(&log.query));
+        if is(|query| matches!(query.place, Some(RowPosition::Line(_)))) {
+            let words = "rows of several logs begin at `from`, `before` or `time`, not at a `line`";
+            return Err(BadParameter(words.to_owned()));
+        }
+        let is_before = is(|query| matches!(query.place, Some(RowPosition::Before(_)))) || is_last;
+        let is_after =
+            is(|query| matches!(query.place, Some(RowPosition::From(_))) || query.time.is_some());
+        if is_before && is_after {
+            let words = "rows come either after a place (`from`, `time`) or before one (`before`, \
+                         `last`), for all logs";
+            return Err(BadParameter(words.to_owned()));
+        }
+        let direction = if is_before { Direction::Backward } else { Direction::Forward };
+        Ok(Self { logs, direction })
+    }
+}
+
+/// `shift=MILLISECONDS`
+fn parse_shift(value: &str) -> Result<i64, BadParameter> {
+    let shift = value.parse().ok().filter(|shift| (-SHIFT_MAX..=SHIFT_MAX).contains(shift));
+    shift.ok_or_else(|| {
+        let shown: String = value.chars().take(40).collect();
+        let words = "`shift` is a number of milliseconds that are added to the times of the log";
+        BadParameter(format!("{words}, not {shown:?}"))
+    })
+}
+
+/// Answers a request for rows of several logs.
+///
+/// # Errors
+/// 503 when the server is full.
+pub(in crate::serve) async fn merged_rows(
+    app: &Arc<App>,
+    visitor: &Visitor,
+    request: MergedQuery,
+) -> Result<Response<Body>, Refused> {
+    let MergedQuery { logs, direction } = request;
+    let count = logs.first().map_or(0, |log| log.query.count);
+    let mut reads = Vec::with_capacity(logs.len());
+    let mut permits = Vec::new();
+    for LogQuery { path, query, shift } in logs {
+        let query = query.with_settings(&app.settings());
+        let log = visitor.log_at(&path);
+        // As for a request about one log, only a log without viewers gets a follower for this one.
+        if log.as_ref().is_ok_and(|log| app.hub.registry().viewers(log) == 0) {
+            permits.push(app.admit_viewer().ok_or_else(Refused::full)?);
+        }
+        let pattern = match query.filter {
+            true => match compile(app, query.sought.clone()).await {
+                Ok(Ok(pattern)) => Some(pattern),
+                Ok(Err(bad)) => return Ok(bad_pattern(&bad)),
+                Err(_) => return Err(Refusal::Unreadable.into()),
+            },
+            false => None,
+        };
+        let clock = Clock { zone: query.range.zone.clone(), shift };
+        let read = LogRead { app, query, pattern, clock, direction };
+        reads.push(async move {
+            let log = log?;
+            let right = app.watch_right(visitor, &log, Reads::of(read.query.history));
+            let page = read.page(&log).await;
+            still_allowed(&right)?;
+            page.inspect_err(|error| report(&log, error))
+        });
+    }
+    let read: Vec<Result<LogPage, SearchError>> = join_all(reads).await;
+    drop(permits);
+    let mut failures: Vec<Option<SearchError>> = Vec::new();
+    let mut pages = Vec::new();
+    for page in read {
+        failures.push(page.map(|page| pages.push(page)).err());
+    }
+    let ends: Vec<_> = pages.iter().map(bodies::live_end).collect();
+    let page = merged(pages, direction, count);
+    Ok(json(StatusCode::OK, bodies::merged_rows(&page, &ends, &failures)))
+}
+
+/// Reads rows of one of the logs.
+struct LogRead<'a> {
+    app: &'a Arc<App>,
+    query: ApiQuery,
+    pattern: Option<Pattern>,
+    clock: Clock,
+    direction: Direction,
+}
+
+impl LogRead<'_> {
+    async fn page(&self, log: &LogPath) -> Result<LogPage, SearchError> {
+        let (hub, chosen) = (&self.app.hub, self.query.interpretation);
+        if self.query.history {
+            let history = History::open(hub, log, chosen).await?;
+            return self.page_of_history(history).await;
+        }
+        let snapshot = Snapshot::open(hub, log, self.query.of, chosen).await;
+        let snapshot = match (snapshot, self.query.place) {
+            // The file of the place is gone, and all that is left comes after it.
+            (Err(SearchError::Gone(Some(_))), Some(RowPosition::From(_)))
+                if self.direction == Direction::Forward =>
+            {
+                return self.present(log, chosen).await;
+            }
+            (snapshot, _) => snapshot?,
+        };
+        let offset = match (self.query.at_time, self.query.place) {
+            (Some(time), _) => self.seek(&snapshot, time).await?,
+            (None, place) => offset_of(place, self.direction),
+        };
+        self.read(snapshot, offset, self.query.count).await
+    }
+
+    /// The present file from its beginning.
+    async fn present(&self, log: &LogPath, chosen: Interpretation) -> Result<LogPage, SearchError> {
+        let present = crate::session::WantedGeneration::Present;
+        let snapshot = Snapshot::open(&self.app.hub, log, present, chosen).await?;
+        self.read(snapshot, Offset(0), self.query.count).await
+    }
+
+    /// Rows of a log and its old files, from file to file.
+    async fn page_of_history(&self, history: History) -> Result<LogPage, SearchError> {
+        let (hub, files) = (&self.app.hub, history.files().len());
+        let (snapshot, mut at, offset) = match (self.query.at_time, self.query.place) {
+            (Some(time), _) => self.seek_in_history(&history, time).await?,
+            (None, place) => {
+                let place = match (place, self.direction) {
+                    (None, Direction::Backward) => Some(RowPosition::Before(Offset(u64::MAX))),
+                    (place, _) => place,
+                };
+                let found = history.rows_at(hub, self.query.of, place).await?;
+                (found.snapshot, found.at, offset_of(Some(found.place), self.direction))
+            }
+        };
+        let mut page = self.read(snapshot, offset, self.query.count).await?;
+        let first = at;
+        loop {
+            // What is searched for one answer is bounded.
+            let left = self.query.count.saturating_sub(page.rows.len());
+            let has_more = match self.direction {
+                Direction::Forward => page.at_end && at + 1 < files,
+                Direction::Backward => page.at_start && at > 0,
+            };
+            if left == 0 || !has_more || self.pattern.is_some() {
+                break;
+            }
+            at = if self.direction == Direction::Forward { at + 1 } else { at - 1 };
+            let snapshot = match history.snapshot(hub, at).await {
+                Ok(snapshot) => snapshot,
+                // It has gone since the files were listed.
+                Err(SearchError::Gone(_)) => continue,
+                Err(error) => return Err(error),
+            };
+            let begin = offset_of(None, self.direction);
+            let other = self.read(snapshot, begin, left).await?;
+            page = match self.direction {
+                Direction::Forward => page.followed_by(other, self.direction),
+                Direction::Backward => other.followed_by(page, self.direction),
+            };
+        }
+        page.at_start &= at.min(first) == 0;
+        page.at_end &= at.max(first) + 1 == files;
+        Ok(page)
+    }
+
+    async fn seek(&self, snapshot: &Snapshot, time: i64) -> Result<Offset, SearchError> {
+        let (sought, clock) = (snapshot.clone(), self.clock.clone());
+        let seek = move || Ok(sought.seek_key(time, &clock)?);
+        self.app.limiter.of(snapshot).quick(seek).await
+    }
+
+    async fn seek_in_history(
+        &self,
+        history: &History,
+        time: i64,
+    ) -> Result<(Snapshot, usize, Offset), SearchError> {
+        let (hub, last) = (&self.app.hub, history.files().len().saturating_sub(1));
+        let snapshot = history.snapshot(hub, last).await?;
+        let offset = self.seek(&snapshot, time).await?;
+        if offset > Offset(0) || last == 0 {
+            return Ok((snapshot, last, offset));
+        }
+        let time = time.saturating_sub(self.clock.shift);
+        let zone = &self.clock.zone;
+        let (at, offset) = history.seek_time(hub, &self.app.limiter, time, zone).await?;
+        Ok((history.snapshot(hub, at).await?, at, offset))
+    }
+
+    /// Rows of one file.
+    async fn read(
+        &self,
+        snapshot: Snapshot,
+        offset: Offset,
+        count: usize,
+    ) -> Result<LogPage, SearchError> {
+        let (pattern, clock) = (self.pattern.clone(), self.clock.clone());
+        let (direction, form) = (self.direction, self.query.form);
+        let limiter = self.app.limiter.of(&snapshot);
+        let is_search = pattern.is_some();
+        let read = move || {
+            let request = LogRequest { direction, offset, count, form };
+            LogPage::read(&snapshot, request, pattern.as_ref(), &clock)
+        };
+        if is_search { limiter.time_slice(read).await } else { limiter.quick(read).await }
+    }
+}
+
+/// The offset that a place means in this direction.
+fn offset_of(place: Option<RowPosition>, direction: Direction) -> Offset {
+    match (place, direction) {
+        (Some(RowPosition::From(offset) | RowPosition::Before(offset)), _) => offset,
+        (Some(RowPosition::Line(_)) | None, Direction::Forward) => Offset(0),
+        (Some(RowPosition::Line(_)) | None, Direction::Backward) => Offset(u64::MAX),
+    }
+}
+
+/// The name of an error, and a sentence about it.
+pub(super) fn failure(error: &SearchError) -> (&'static str, &'static str) {
+    match error {
+        SearchError::Refused(Refusal::Forbidden) => ("forbidden", "you may not read this log"),
+        SearchError::Refused(Refusal::NotFound | Refusal::Untailable) => {
+            ("not-found", "there is no such log now")
+        }
+        SearchError::Refused(Refusal::Unreachable) => {
+            ("unreachable", "its machine does not answer")
+        }
+        SearchError::Unreadable(error) if error.kind() == io::ErrorKind::NotConnected => {
+            ("unreachable", "its machine does not answer")
+        }
+        SearchError::Gone(_) => ("gone", "the file of this place can no longer be read"),
+        SearchError::Refused(Refusal::Unreadable | Refusal::Exhausted)
+        | SearchError::Unreadable(_)
+        | SearchError::Counting(_)
+        | SearchError::Interrupted => ("unreadable", "it cannot be read now"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_of_all_logs_or_of_one_and_wrong_ones_are_named() {
+        let asked = "count=9&filter=1&q=x&log=/a&from=3&shift=-50&log=/b%20c&from=0";
+        let MergedQuery { logs, direction } = MergedQuery::parse(asked).unwrap();
+        assert_eq!(direction, Direction::Forward);
+        let [first, second] = &logs[..] else { panic!("{logs:?}") };
+        assert_eq!((&first.path[..], &second.path[..]), (&b"/a"[..], &b"/b c"[..]));
+        assert_eq!((first.shift, second.shift), (-50, 0));
+        for (log, place) in [(first, 3), (second, 0)] {
+            assert_eq!((log.query.count, log.query.filter), (9, true));
+            assert_eq!(log.query.place, Some(RowPosition::From(Offset(place))));
+        }
+        for backward in ["log=/a&before=3", "last=1&log=/a&log=/b", "log=/a&before=3&log=/b"] {
+            let parsed = MergedQuery::parse(backward).unwrap();
+            assert_eq!(parsed.direction, Direction::Backward, "{backward}");
+        }
+        let many = "log=/a&".repeat(9);
+        for (asked, named) in [
+            ("", "`log`"),
+            (many.trim_end_matches('&'), "`log`"),
+            ("log=/a&from=1&log=/b&before=1", "either"),
+            ("last=1&time=0&log=/a", "either"),
+            ("log=/a&line=1", "`line`"),
+            ("since=0&log=/a", "`since`"),
+            ("log=/a&shift=1h", "`shift`"),
+            ("log=/a&shift=9999999999999999", "`shift`"),
+            ("log=/a&from=x", "`from`"),
+            ("time=0&log=/a&from=1", "`time`"),
+            ("last=2&log=/a", "`last`"),
+        ] {
+            let BadParameter(message) = MergedQuery::parse(asked).unwrap_err();
+            assert!(message.contains(named), "{asked}: {message}");
+        }
+    }
+}

@@ -1,0 +1,102 @@
+// The times of one log's arriving lines. The server says the times of the rows that it loads; from these this page learns
+// how far its own reading of the log's stamps is from the server's, as the zone of a stamp may be the server's.
+
+const QUARTER_MS = 15 * 60_000;
+/** Zones are at most so far from each other. */
+const ZONES_MS_MAX = 27 * 3_600_000;
+/** A stamp with fractions that the page does not know may be this far off. */
+const SAME_MS = 1_000;
+/** How far a stamp may be ahead of the time at which it arrives, and of the line before it. */
+const AHEAD_MS_MAX = 60_000;
+
+export class LogClock {
+  /** What is added to the times of the log, in ms, because its clock is wrong. */
+  shift = 0;
+  /** Whether lines of the log say times. */
+  isTimed = false;
+  /** How much the server's times are later than the page's; null while no row has told. @type {number | null} */
+  #distance = null;
+  /** Whether the page reads other times than the server. */
+  #misreads = false;
+  #parse;
+
+  /** @param {(html: string, now: number) => number | null} parse the time in a row's text, in ms since 1970 */
+  constructor(parse) {
+    this.#parse = parse;
+  }
+
+  /**
+   * Compares a row that says its time with what the server reads.
+   * @param {string} html
+   * @param {number | null} told the time by the server, with the shift
+   */
+  learn(html, told) {
+    if (told === null) return;
+    const time = told - this.shift;
+    const parsed = this.#parse(html, time);
+    if (parsed === null) return;
+    const distance = time - parsed;
+    const quarters = Math.round(distance / QUARTER_MS) * QUARTER_MS;
+    const isZone = Math.abs(distance) <= ZONES_MS_MAX && Math.abs(distance - quarters) < SAME_MS;
+    // The time of a line without one is that of another line.
+    this.isTimed = true;
+    if (isZone) this.#distance = quarters;
+    else if (this.#distance === null) this.#misreads = true;
+  }
+
+  /**
+   * The time that an arriving row says, with the shift; null if it says none.
+   * @param {string} html
+   * @param {import('../net/wire.js').RowAnnotation | undefined} annotation
+   * @param {number} now
+   * @returns {number | null}
+   */
+  timeOf(html, annotation, now) {
+    if (annotation?.time !== undefined) return annotation.time + this.shift;
+    const parsed = this.#parse(html, now);
+    if (parsed === null || (this.#misreads && this.#distance === null)) return null;
+    return parsed + (this.#distance ?? 0) + this.shift;
+  }
+
+  /**
+   * The key of an arriving row. Its time counts unless it is that of a wrong clock; a row without a time stands with the
+   * row before it, and arrival orders a log that says no times.
+   * @param {number | null} time that it says
+   * @param {number} before the key of the row before it in the log
+   * @param {number | null} now the time of arrival; null for what was there before
+   */
+  keyOf(time, before, now) {
+    if (time === null) return this.isTimed || now === null ? before : Math.max(before, now);
+    this.isTimed = true;
+    return Math.max(before, Math.min(time, Math.max(now ?? time, before) + AHEAD_MS_MAX));
+  }
+}
+
+/**
+ * A span of time that somebody typed, in ms: `+1.5s`, `-2h`, `-1h 30m`, `250ms`; null if it is none. Nothing is 0.
+ * @param {string} typed
+ * @returns {number | null}
+ */
+export function parseShift(typed) {
+  const words = typed.trim().toLowerCase().replace(/−/g, '-').replace(/\s+/g, '');
+  if (words === '' || words === '0') return 0;
+  const found = /^([+-]?)((?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+)$/.exec(words);
+  if (found === null) return null;
+  const units = /** @type {Record<string, number>} */ ({ ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 });
+  let sum = 0;
+  for (const [, number, unit] of found[2].matchAll(/(\d+(?:\.\d+)?)(ms|s|m|h|d)/g)) sum += Number(number) * units[unit];
+  return Math.round(found[1] === '-' ? -sum : sum);
+}
+
+/** @param {number} shift in ms */
+export function formatShift(shift) {
+  if (shift === 0) return '';
+  let rest = Math.abs(shift);
+  let words = shift < 0 ? '-' : '+';
+  for (const [unit, ms] of /** @type {const} */ ([['d', 86_400_000], ['h', 3_600_000], ['m', 60_000], ['s', 1_000], ['ms', 1]])) {
+    const number = Math.floor(rest / ms);
+    rest -= number * ms;
+    if (number > 0) words += `${number}${unit}`;
+  }
+  return words;
+}

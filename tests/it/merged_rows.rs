@@ -1,0 +1,191 @@
+//! Rows of several logs as one sequence, by the times of their lines.
+
+use std::time::{Duration, SystemTime};
+
+use serde_json::Value;
+
+use crate::clients::{Streaming, get};
+use crate::servers::{TestServer, append, eventually};
+
+/// 2026-11-28T14:02:00Z in milliseconds.
+const T: i64 = 1_795_874_520_000;
+
+/// A line with the time of so many milliseconds after [`T`].
+fn line(after: i64, text: &str) -> String {
+    let time = T + after;
+    format!("{}.{:03} {text}\n", time.div_euclid(1000), time.rem_euclid(1000))
+}
+
+async fn ask(server: &TestServer, query: &str) -> Value {
+    let answer = get(server.address, &format!("/_/merged-rows?{query}"), &[]).await;
+    assert_eq!(answer.status, 200, "{query}: {}", answer.text());
+    serde_json::from_slice(&answer.body).unwrap()
+}
+
+/// Each row as its log and what follows the time.
+fn rows(answer: &Value) -> Vec<(u64, String)> {
+    let rows = answer["rows"].as_array().unwrap().iter().zip(answer["of"].as_array().unwrap());
+    rows.map(|(row, of)| {
+        let log = answer["files"][of.as_u64().unwrap() as usize]["log"].as_u64().unwrap();
+        let text = row[1].as_str().unwrap();
+        (log, text.split_once(' ').map_or(text, |(_, rest)| rest).to_owned())
+    })
+    .collect()
+}
+
+/// All rows, page by page: the first request, then from where each log was left.
+async fn all(server: &TestServer, logs: &[&str], common: &str, is_up: bool) -> Vec<(u64, String)> {
+    let (side, parameter) = if is_up { ("from", "before") } else { ("next", "from") };
+    let begin = logs.iter().map(|log| format!("&log={log}")).collect::<String>();
+    let last = if is_up { "&last=1" } else { "" };
+    let mut query = format!("{common}{last}{begin}");
+    let mut pages = Vec::new();
+    loop {
+        let answer = ask(server, &query).await;
+        pages.push(rows(&answer));
+        if answer[if is_up { "at_start" } else { "at_end" }] == true {
+            break;
+        }
+        let place = |(log, at): (&&str, &Value)| {
+            let Value::String(generation) = &at[side]["generation"] else { panic!("{at}") };
+            format!("&log={log}&generation={generation}&{parameter}={}", at[side]["offset"])
+        };
+        let places: String =
+            logs.iter().zip(answer["logs"].as_array().unwrap()).map(place).collect();
+        let next = format!("{common}{places}");
+        assert_ne!(next, query, "{answer}");
+        query = next;
+    }
+    if is_up {
+        pages.reverse();
+    }
+    pages.concat()
+}
+
+#[tokio::test]
+async fn rows_of_several_logs_with_their_old_files_are_one_sequence_in_both_directions() {
+    let server = TestServer::start().await;
+    let numbered = |from: i64, to: i64, step: i64, name: &str| {
+        (from..to).map(|nth| line(nth * step, &format!("{name} {nth}"))).collect::<String>()
+    };
+    server.log("one.log.1", numbered(0, 300, 20, "one"));
+    let one = server.log("one.log", numbered(300, 400, 20, "one") + "  of one 399\n");
+    let two = server.log("two.log", numbered(0, 260, 31, "two"));
+    let mut expected: Vec<(i64, u64, String)> = Vec::new();
+    expected.extend((0..400).map(|nth| (nth * 20, 0, format!("one {nth}"))));
+    expected.push((399 * 20, 0, " of one 399".to_owned()));
+    expected.extend((0..260).map(|nth| (nth * 31, 1, format!("two {nth}"))));
+    expected.sort_by_key(|(time, log, _)| (*time, *log));
+    let expected: Vec<(u64, String)> =
+        expected.into_iter().map(|(_, log, text)| (log, text)).collect();
+    for count in [7, 64, 2000] {
+        let common = format!("count={count}&history=1");
+        for is_up in [false, true] {
+            let found = all(&server, &[&one, &two], &common, is_up).await;
+            assert_eq!(found.len(), expected.len(), "{count} {is_up}");
+            let differs = found.iter().zip(&expected).position(|(row, wanted)| row != wanted);
+            assert_eq!(differs, None, "{count} {is_up}: {:?}", differs.map(|at| &found[at]));
+        }
+    }
+    // Only what passes.
+    let filtered: Vec<(u64, String)> =
+        expected.iter().filter(|(_, text)| text.ends_with('7')).cloned().collect();
+    for is_up in [false, true] {
+        let common = "count=5&history=1&filter=1&q=7%24&regex=1";
+        assert_eq!(all(&server, &[&one, &two], common, is_up).await, filtered, "{is_up}");
+    }
+    // Without the old files, one begins later.
+    let present = all(&server, &[&one, &two], "count=50", false).await;
+    assert_eq!(present.len(), expected.len() - 300);
+}
+
+#[tokio::test]
+async fn a_page_begins_at_a_time_by_the_right_clock_of_each_log() {
+    let server = TestServer::start().await;
+    let one = server.log("one.log", line(0, "a") + &line(2000, "c") + &line(4000, "e"));
+    // Its clock is an hour ahead.
+    let two = server.log("two.log", line(3_601_000, "b") + &line(3_603_000, "d"));
+    let shifted = format!("log={one}&log={two}&shift=-3600000");
+    let answer = ask(&server, &shifted).await;
+    let texts = |answer: &Value| rows(answer).into_iter().map(|(_, text)| text).collect::<String>();
+    assert_eq!(texts(&answer), "abcde");
+    let times: Vec<i64> =
+        answer["times"].as_array().unwrap().iter().map(|time| time.as_i64().unwrap() - T).collect();
+    assert_eq!(times, [0, 1000, 2000, 3000, 4000]);
+    assert_eq!(answer["times"], answer["keys"]);
+    assert_eq!(texts(&ask(&server, &format!("log={one}&log={two}")).await), "acebd");
+    let from = |after: i64| format!("time={}.{:03}&{shifted}", (T + after) / 1000, after % 1000);
+    assert_eq!(texts(&ask(&server, &from(2000)).await), "cde");
+    assert_eq!(texts(&ask(&server, &from(2001)).await), "de");
+    let late = ask(&server, &from(4001)).await;
+    assert_eq!((texts(&late).as_str(), &late["at_end"]), ("", &Value::Bool(true)));
+    // What is before that place comes by the positions of the answer.
+    let at = |log: usize| late["logs"][log]["from"]["offset"].clone();
+    let before =
+        format!("count=2&log={one}&before={}&log={two}&before={}&shift=-3600000", at(0), at(1));
+    assert_eq!(texts(&ask(&server, &before).await), "de");
+}
+
+#[tokio::test]
+async fn an_answer_says_where_streams_go_on_and_which_logs_are_missing() {
+    let server = TestServer::start().await;
+    let one = server.log("one.log", line(0, "a") + &line(1000, "b"));
+    let two = server.log("two.log", line(500, "c") + "1795874522.000 half");
+    let none = one.replace("one.log", "none.log");
+    let answer =
+        ask(&server, &format!("last=1&log={none}&log={one}&log=/etc/passwd&log={two}")).await;
+    assert_eq!(answer["logs"][0]["error"], "not-found", "{answer}");
+    assert_eq!(answer["logs"][2]["error"], "forbidden", "{answer}");
+    let texts: Vec<(u64, String)> = rows(&answer);
+    let wanted =
+        [(1, "a"), (3, "c"), (1, "b"), (3, "half")].map(|(log, text)| (log, text.to_owned()));
+    assert_eq!(texts, wanted);
+    let live = |log: usize| {
+        (answer["logs"][log]["live"]["offset"].clone(), answer["logs"][log]["key"].clone())
+    };
+    assert_eq!(live(1), (34.into(), (T + 1000).into()));
+    // The last row may grow, so a stream has it again.
+    assert_eq!(live(3), (17.into(), (T + 500).into()));
+    let generation = answer["logs"][3]["live"]["generation"].as_str().unwrap();
+    append(&two, " and whole\n");
+    let rest = format!("{two}?from=17&generation={generation}&format=text");
+    let rest = get(server.address, &rest, &[]).await.text();
+    assert_eq!(rest, "1795874522.000 half and whole\n");
+    for (query, named) in
+        [("", "`log`"), ("log=/a&line=3", "`line`"), ("log=/a&filter=1&q=(&regex=1", "pattern")]
+    {
+        let answer = get(server.address, &format!("/_/merged-rows?{query}"), &[]).await;
+        assert_eq!(answer.status, 400, "{query}");
+        assert!(answer.text().contains(named), "{query}: {}", answer.text());
+    }
+}
+
+#[tokio::test]
+async fn arrival_orders_logs_that_say_no_times() {
+    let server = TestServer::start().await;
+    let one = server.log("one.log", "old of one\n");
+    let two = server.log("two.log", "old of two\n");
+    let query = format!("log={one}&log={two}");
+    let said = ask(&server, &query).await;
+    assert_eq!(said["keys"], serde_json::json!([null, null]), "{said}");
+    // They are followed while somebody views them.
+    let mut viewers = Vec::new();
+    for (log, last) in [(&one, "old of one\n"), (&two, "old of two\n")] {
+        let mut stream = Streaming::get(server.address, &format!("{log}?tail=1"), &[]).await;
+        stream.read_until(last).await;
+        viewers.push(stream);
+    }
+    for (nth, log, line) in [(1, &two, "first\n"), (0, &one, "second\n"), (1, &two, "third\n")] {
+        append(log, line);
+        viewers[nth].read_until(line).await;
+        // The times of arrivals have a grain.
+        let arrived = SystemTime::now();
+        eventually("another moment has begun", async || match arrived.elapsed().unwrap() {
+            since if since > Duration::from_millis(120) => Ok(()),
+            since => Err(since),
+        })
+        .await;
+    }
+    let order: Vec<u64> = rows(&ask(&server, &query).await).into_iter().map(|row| row.0).collect();
+    assert_eq!(order, [0, 1, 1, 0, 1]);
+}

@@ -1,0 +1,249 @@
+// The parts of the merged page without a browser: the order of rows that arrive and of those from pages, and clocks.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import { load } from './modules.js';
+
+const { LogClock, formatShift, parseShift } = await load('merged/log-clock.js');
+const { formatShifts, parseShifts } = await load('merged/clock-offsets.js');
+const { MergeBuffer } = await load('merged/merge-buffer.js');
+const { ROWS_MAX } = await load('merged/live-log.js');
+const { Pager } = await load('merged/pager.js');
+const { END, START } = await load('merged/place.js');
+const { parseTime } = await load('rows/times.js');
+
+const ALL = { logs: new Set([0, 1, 2, 3]), passes: null, filter: '' };
+/** In these tests a row's text is its time in ms, if it is a number. @param {string} html */
+const parse = (html) => (/^\d+/.test(html) ? Number.parseInt(html, 10) : null);
+
+test('offsets of clocks are typed and shown in units, and kept in a link', () => {
+  for (const [typed, ms, shown] of [
+    ['', 0, ''], ['0', 0, ''], ['+1.5s', 1_500, '+1s500ms'], ['-2h', -7_200_000, '-2h'], ['−1h 30m', -5_400_000, '-1h30m'], ['250ms', 250, '+250ms'], ['1d', 86_400_000, '+1d'],
+  ]) {
+    assert.equal(parseShift(typed), ms, typed);
+    assert.equal(formatShift(ms), shown, typed);
+    assert.equal(parseShift(shown), ms, shown);
+  }
+  for (const typed of ['an hour', '5', '1h+2m', '2w', '--1s']) assert.equal(parseShift(typed), null, typed);
+  assert.equal(formatShifts([0, 1_500, -3_600_000]), '2:1500,3:-3600000');
+  assert.deepEqual(parseShifts('2:1500,3:-3600000', 3), [0, 1_500, -3_600_000]);
+  assert.deepEqual(parseShifts('9:1,x,1:2x,-1:5,2:7', 2), [0, 7]);
+});
+
+test('the time of an arriving line is read as the server reads those of its pages', () => {
+  const clock = new LogClock(parseTime);
+  const text = '2026-11-28 14:02:07 a line';
+  const local = new Date(2026, 10, 28, 14, 2, 7).getTime();
+  const now = local + 5_000;
+  assert.equal(clock.timeOf(text, undefined, now), local, 'without a page, the zone is that of the reader');
+  clock.learn(text, local + 5.5 * 3_600_000);
+  assert.equal(clock.timeOf('2026-11-28 14:02:08 b', undefined, now), local + 5.5 * 3_600_000 + 1_000);
+  clock.learn('a line without a time', local);
+  clock.learn('2026-11-28 14:00:00 in a line whose own time is elsewhere', local + 77_777);
+  assert.equal(clock.timeOf('2026-11-28 14:02:08 b', undefined, now), local + 5.5 * 3_600_000 + 1_000);
+  clock.shift = -250;
+  assert.equal(clock.timeOf('2026-11-28 14:02:08 b', undefined, now), local + 5.5 * 3_600_000 + 750);
+  assert.equal(clock.timeOf('text', { time: 10_000 }, now), 9_750, 'the stamp of a container');
+  // The page reads this log wrongly, so its lines stand where they arrive.
+  const other = new LogClock(parseTime);
+  other.learn(text, local + 77_777);
+  assert.equal(other.timeOf(text, undefined, now), null);
+});
+
+test('a line stands behind those before it, a wrong clock moves nothing, and arrival orders what says no time', () => {
+  const clock = new LogClock(parse);
+  assert.equal(clock.keyOf(null, -8e15, 500), 500, 'no line has said a time');
+  assert.equal(clock.keyOf(null, 500, null), 500, 'nobody knows when it arrived');
+  assert.equal(clock.keyOf(1_000, 500, 1_200), 1_000);
+  assert.equal(clock.keyOf(null, 1_000, 9_000), 1_000, 'it belongs to the line before it');
+  assert.equal(clock.keyOf(900, 1_000, 9_000), 1_000);
+  assert.equal(clock.keyOf(1e12, 1_000, 9_000), 69_000, 'at most a minute ahead');
+});
+
+/** @param {string[]} rows @param {number} from */
+const patch = (rows, from = 0) => {
+  let at = from;
+  const wire = rows.map((row) => {
+    const offset = at;
+    at += 10;
+    return [offset, row];
+  });
+  return { type: 'rows', from, next: at, rows: wire };
+};
+/** @param {any[]} entries */
+const texts = (entries) => entries.map(({ html, marker }) => html ?? `[${marker}]`);
+
+test('a late line stands where its time says, and a row that changes keeps its place', () => {
+  const buffer = new MergeBuffer(2, parse);
+  buffer.paged.atStart = true;
+  for (const log of [0, 1]) buffer.live[log].begin({ generation: `g-${log}-1`, offset: 0 });
+  buffer.patch(0, patch(['100 a', '300 c', '900 e']), 'g-0-1', 1_000);
+  buffer.patch(1, patch(['200 b', 'of b', '400 late']), 'g-1-1', 1_000);
+  const list = ['100 a', '200 b', 'of b', '300 c', '400 late', '900 e'];
+  assert.deepEqual(texts(buffer.after(START, 99, ALL)), list);
+  assert.deepEqual(texts(buffer.before(END, 99, ALL)), list);
+  const third = buffer.after(START, 99, ALL)[2];
+  assert.deepEqual(texts(buffer.after(third, 2, ALL)), ['of b', '300 c']);
+  assert.deepEqual(texts(buffer.before(third, 1, ALL)), ['200 b']);
+  buffer.patch(1, { type: 'rows', from: 20, next: 40, rows: [[20, '400 late and more'], [30, '2']] }, 'g-1-1', 1_000);
+  assert.deepEqual(texts(buffer.after(START, 99, ALL)).slice(4), ['400 late and more', '2', '900 e']);
+  // A row that says its time only when it is complete.
+  buffer.patch(0, { type: 'rows', from: 30, next: 31, rows: [[30, 'x']] }, 'g-0-1', 1_000);
+  buffer.patch(0, { type: 'rows', from: 30, next: 39, rows: [[30, '1000 g']] }, 'g-0-1', 1_000);
+  buffer.patch(1, { type: 'rows', from: 40, next: 50, rows: [[40, '950 f']] }, 'g-1-1', 1_000);
+  assert.deepEqual(texts(buffer.before(END, 3, ALL)), ['900 e', '950 f', '1000 g']);
+  buffer.setShift(1, 100);
+  assert.deepEqual(texts(buffer.before(END, 3, ALL)), ['900 e', '1000 g', '950 f']);
+});
+
+/** Random numbers that are the same in each run. @param {number} seed */
+function chance(seed) {
+  let state = seed;
+  return (/** @type {number} */ below) => {
+    state = (Math.imul(state, 1_103_515_245) + 12_345) >>> 0;
+    return Math.floor((state / 2 ** 32) * below);
+  };
+}
+
+/** A server with logs that grow. Each row is ten bytes long. */
+class Server {
+  /** The keys of the rows of each log. @type {number[][]} */
+  logs;
+  #bound;
+
+  /** @param {number[][]} logs @param {(below: number) => number} random */
+  constructor(logs, random) {
+    this.logs = logs;
+    this.#bound = random;
+  }
+
+  /** The order of all rows that are there. */
+  all() {
+    const rows = this.logs.flatMap((keys, log) => keys.map((key, nth) => ({ key, log, nth })));
+    return rows.sort((a, b) => a.key - b.key || a.log - b.log || a.nth - b.nth).map(({ key, log, nth }) => `${key} ${log}:${nth}`);
+  }
+
+  /** @param {any[]} asked @param {'from' | 'before'} way @param {{count: number}} wanted */
+  async rows(asked, way, { count }) {
+    const logs = asked.map(({ path }) => Number(path));
+    const places = asked.map(({ place, time }, at) => {
+      const keys = this.logs[logs[at]];
+      if (time) return keys.filter((key) => key < Math.round(Number(time) * 1_000)).length;
+      return place ? place.offset / 10 : way === 'from' ? 0 : keys.length;
+    });
+    const heads = [...places];
+    /** @type {{log: number, nth: number, key: number}[]} */
+    const taken = [];
+    // A page may be shorter than wanted.
+    for (let left = 1 + this.#bound(Math.min(count, 40)); left > 0; left -= 1) {
+      let best = -1;
+      heads.forEach((head, at) => {
+        const key = this.logs[logs[at]][way === 'from' ? head : head - 1];
+        if (key === undefined) return;
+        const other = best < 0 ? undefined : this.logs[logs[best]][way === 'from' ? heads[best] : heads[best] - 1];
+        if (other === undefined || (way === 'from' ? key < other : key >= other)) best = at;
+      });
+      if (best < 0) break;
+      const nth = way === 'from' ? heads[best]++ : (heads[best] -= 1);
+      taken.push({ log: best, nth, key: this.logs[logs[best]][nth] });
+    }
+    if (way === 'before') taken.reverse();
+    const [from, next] = way === 'from' ? [places, heads] : [heads, places];
+    const parts = logs.map((log, at) => {
+      const length = this.logs[log].length;
+      const place = (/** @type {number} */ nth) => ({ generation: `g-${log}-1-x`, offset: nth * 10 });
+      return { from: place(from[at]), next: place(next[at]), at_start: from[at] === 0, at_end: next[at] === length, live: next[at] === length ? place(length) : null, key: this.logs[log][next[at] - 1] ?? null };
+    });
+    return {
+      logs: parts, at_start: parts.every((one) => one.at_start), at_end: parts.every((one) => one.at_end),
+      files: logs.map((log, at) => ({ log: at, generation: `g-${log}-1-x` })), of: taken.map(({ log }) => log),
+      rows: taken.map(({ log, nth, key }) => [nth * 10, `${key} ${logs[log]}:${nth}`]), times: taken.map(({ key }) => key), keys: taken.map(({ key }) => key),
+    };
+  }
+}
+
+test('pages and rows that arrive are one list, without a row lost or shown twice', async () => {
+  for (let seed = 1; seed <= 60; seed += 1) {
+    const random = chance(seed);
+    const count = 1 + random(4);
+    let clock = 1_000;
+    const logs = Array.from({ length: count }, () => {
+      let key = 1_000;
+      return Array.from({ length: random(200) }, () => (key += random(4)));
+    });
+    clock = Math.max(clock, ...logs.flat()) + 1;
+    const server = new Server(logs, random);
+    const buffer = new MergeBuffer(count, parse);
+    const pager = new Pager({ buffer, api: server, logs: logs.map((_, log) => String(log)), logsOn: () => new Set(logs.keys()), filter: () => ({}), changed: () => {} });
+    const first = await pager.seek('end');
+    first.logs.forEach((read, log) => {
+      buffer.live[log].begin(read.live);
+      buffer.live[log].key = read.key ?? buffer.live[log].key;
+    });
+    const check = () => {
+      const all = server.all();
+      const list = texts(buffer.after(START, Infinity, ALL));
+      const at = list.length === 0 ? 0 : all.indexOf(list[0]);
+      assert.deepEqual(list, all.slice(at, at + list.length), `seed ${seed}`);
+      assert.deepEqual(texts(buffer.before(END, Infinity, ALL)), list, `seed ${seed}`);
+      if (list.length === 0) return 0;
+      if (buffer.paged.isJoined) assert.equal(at + list.length, all.length, `seed ${seed}: the end`);
+      if (buffer.paged.atStart) assert.equal(at, 0, `seed ${seed}: the beginning`);
+      return list.length;
+    };
+    check();
+    for (let step = 0; step < 60; step += 1) {
+      const turn = random(8);
+      if (turn === 0) pager.up();
+      else if (turn === 1) pager.down();
+      else if (turn === 2) await pager.seek(['end', 'start'][random(2)]);
+      else if (turn === 3) {
+        const rows = buffer.after(START, Infinity, ALL);
+        if (rows.length > 0) await pager.seek({ row: rows[random(rows.length)] });
+      } else if (turn === 4) await pager.seek({ time: String((1_000 + random(clock - 900)) / 1_000) });
+      else {
+        const log = random(count);
+        const keys = server.logs[log];
+        const offset = keys.length * 10;
+        const rows = Array.from({ length: 1 + random(5) }, () => {
+          // Some logs are late.
+          keys.push(Math.max(keys.at(-1) ?? 0, (clock += random(3)) - (log === 0 ? 0 : random(60))));
+          return `${keys.at(-1)} ${log}:${keys.length - 1}`;
+        });
+        buffer.patch(log, patch(rows, offset), `g-${log}-1-x`, clock);
+      }
+      // Requests end at once.
+      await new Promise((resolve) => { setImmediate(resolve); });
+      check();
+    }
+    for (let pages = 0; !buffer.paged.atStart || !buffer.paged.isJoined; pages += 1) {
+      assert.ok(pages < 2_000);
+      if (!buffer.paged.atStart) pager.up();
+      if (!buffer.paged.isJoined) pager.down();
+      await new Promise((resolve) => { setImmediate(resolve); });
+    }
+    assert.equal(check(), server.all().length);
+  }
+});
+
+test('rows for which a log has no room stay in the list, until there are too many', () => {
+  const buffer = new MergeBuffer(2, parse);
+  buffer.paged.atStart = true;
+  for (const log of [0, 1]) buffer.live[log].begin({ generation: `g-${log}-1`, offset: 0 });
+  buffer.patch(1, patch(['5000 quiet']), 'g-1-1', 1e9);
+  const rows = Array.from({ length: 3 * ROWS_MAX }, (_, nth) => `${nth} busy`);
+  for (let at = 0; at < rows.length; at += 1_000) buffer.patch(0, patch(rows.slice(at, at + 1_000), at * 10), 'g-0-1', 1e9);
+  const list = texts(buffer.after(START, Infinity, ALL));
+  assert.equal(list.length, rows.length + 1);
+  assert.equal(list[5_001], '5000 quiet');
+  buffer.trim(END, END);
+  const kept = texts(buffer.after(START, Infinity, ALL));
+  assert.deepEqual(kept, list.slice(list.length - kept.length));
+  buffer.patch(0, patch(['20000 more'], rows.length * 10), 'g-0-1', 1e9);
+  buffer.isAtEnd = false;
+  buffer.paged.rows.push(...Array.from({ length: 9_000 }, (_, nth) => ({ ...buffer.paged.rows.at(-1), offset: buffer.paged.rows.at(-1).offset + (nth + 1) / 10_000 })));
+  buffer.trim(START, START);
+  assert.equal(buffer.paged.isJoined, false);
+  assert.equal(buffer.paged.rows.length, 8_000);
+});
