@@ -8,8 +8,9 @@ use bytes::Bytes;
 use crate::broker::fields::{BadField, Fields};
 use crate::broker::message::{milliseconds, time};
 use crate::broker::names::{decode_path, encode_path};
+use crate::log::archive::Compression;
 use crate::log::{Generation, Offset};
-use crate::mirror::RemotePosition;
+use crate::mirror::{RemotePast, RemotePosition};
 
 const ASK: &str = "Tc-Ask";
 const STATUS: &str = "Tc-Status";
@@ -138,6 +139,11 @@ pub enum Request {
         /// The tag of the list that the edge has.
         known: Option<u64>,
     },
+    /// The files that had the name of a log before.
+    Past {
+        /// The log.
+        path: Vec<u8>,
+    },
     /// Bytes of a log.
     Range {
         /// The log.
@@ -163,6 +169,7 @@ impl Request {
             Self::List { page, known } => {
                 (ask("list").with(PAGE, page).with_some(TAG, *known), Bytes::new())
             }
+            Self::Past { path } => (ask("past").with(PATH, encode_path(path)), Bytes::new()),
             Self::Range { path, from, length } => {
                 let fields = ask("range").with(PATH, encode_path(path));
                 let fields = fields.with(GENERATION, from.generation).with(OFFSET, from.offset);
@@ -185,6 +192,7 @@ impl Request {
                 Self::Want { logs, tell: fields.get(TELL).is_some() }
             }
             "list" => Self::List { page: fields.parse(PAGE)?, known: fields.parse_some(TAG)? },
+            "past" => Self::Past { path: decode_path(fields.text(PATH)?) },
             "range" => {
                 let generation = generation(GENERATION, fields.text(GENERATION)?)?;
                 let offset = Offset(fields.parse(OFFSET)?);
@@ -255,6 +263,11 @@ pub enum Answer {
         /// The generation that had the log's name directly after this one, if that is known.
         next: Option<Generation>,
     },
+    /// The files that had the name of a log before.
+    Past {
+        /// Lines of [`PastFile`], the oldest first.
+        lines: Bytes,
+    },
     /// Nothing of that.
     Denied(Denial),
 }
@@ -277,6 +290,7 @@ impl Answer {
             Self::Range { size, bytes, next } => {
                 (status("range").with(SIZE, size).with_some(NEXT, *next), bytes.clone())
             }
+            Self::Past { lines } => (status("past"), lines.clone()),
             Self::Denied(denial) => {
                 let named = DENIALS.iter().find(|(known, _)| known == denial);
                 (status(named.map_or("unknown", |(_, name)| name)), Bytes::new())
@@ -306,11 +320,47 @@ impl Answer {
                 let next = fields.get(NEXT).map(|text| generation(NEXT, text)).transpose()?;
                 Self::Range { size: fields.parse(SIZE)?, bytes: payload, next }
             }
+            "past" => Self::Past { lines: payload },
             _ => match DENIALS.iter().find(|(_, name)| *name == status) {
                 Some((denial, _)) => Self::Denied(*denial),
                 None => return Err(BadField { name: STATUS, value: Some(status.to_owned()) }),
             },
         })
+    }
+}
+
+/// A line of the past of a log: `GENERATION SIZE MODIFIED GAP COMPRESSION PATH`; `-` for what is not
+/// known, or is none.
+pub struct PastFile;
+
+impl PastFile {
+    /// The line, with its newline.
+    #[must_use]
+    pub fn line(past: &RemotePast) -> String {
+        let RemotePast { path, generation, compression, modified, disk_size, is_gap_after } = past;
+        let modified = modified.map_or_else(|| "-".to_owned(), |it| milliseconds(it).to_string());
+        let compression = compression.map_or("-", Compression::ending);
+        let (gap, path) = (u8::from(*is_gap_after), encode_path(path));
+        format!("{generation} {disk_size} {modified} {gap} {compression} {path}\n")
+    }
+
+    /// The file of a line. None for what is none.
+    #[must_use]
+    pub fn of_line(line: &str) -> Option<RemotePast> {
+        let mut parts = line.splitn(6, ' ');
+        let generation = parts.next()?.parse().ok()?;
+        let disk_size = parts.next()?.parse().ok()?;
+        let modified = match parts.next()? {
+            "-" => None,
+            text => Some(time(text.parse().ok()?)),
+        };
+        let is_gap_after = parts.next()? == "1";
+        let compression = match parts.next()? {
+            "-" => None,
+            ending => Some(*Compression::ALL.iter().find(|it| it.ending() == ending)?),
+        };
+        let path = decode_path(parts.next()?);
+        Some(RemotePast { path, generation, compression, modified, disk_size, is_gap_after })
     }
 }
 

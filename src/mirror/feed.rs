@@ -6,6 +6,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -69,8 +70,15 @@ impl Present {
     }
 }
 
+impl Drop for Pump {
+    fn drop(&mut self) {
+        self.logs.followed.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Pump {
     pub(super) fn new(logs: Arc<Logs>, name: RemoteName) -> Self {
+        logs.followed.fetch_add(1, Ordering::Relaxed);
         Self { logs, name, present: None, waiting: None, said: None }
     }
 
@@ -367,6 +375,7 @@ impl Pump {
         self.go_on(events);
         let Some(present) = &mut self.present else { return Ok(()) };
         let start = at.offset.0;
+        self.logs.fed.add(bytes.len());
         let (kept, keep) = (Arc::clone(&present.kept), bytes.clone());
         let generation = at.generation;
         let keeping = blocking::run(0, move || {

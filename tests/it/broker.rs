@@ -30,6 +30,7 @@ macro_rules! broker {
     };
 }
 
+mod always;
 mod trouble;
 
 /// A directory of logs of a machine.

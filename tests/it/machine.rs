@@ -14,8 +14,8 @@ use tailcast::log::access::Identity;
 use tailcast::log::timeline::{Reason, WaitReason};
 use tailcast::log::{Access, Generation, Offset};
 use tailcast::mirror::{
-    FetchError, Fetched, Host, MirroredLogs, Remote, RemoteEvent, RemoteLog, RemoteName,
-    RemotePosition, Spool,
+    Connection, FetchError, Fetched, Host, MirroredLogs, Remote, RemoteEvent, RemoteLog, RemoteName,
+    RemotePast, RemotePosition, Spool,
 };
 use tailcast::serve::Settings;
 use tokio::sync::{mpsc, watch};
@@ -357,6 +357,10 @@ impl Remote for Machine {
         self.0.lock().unwrap().revision
     }
 
+    fn connection(&self) -> Connection {
+        Connection { is_up: !self.0.lock().unwrap().is_away, losses: 0 }
+    }
+
     fn follow(
         &self,
         log: &RemoteName,
@@ -452,6 +456,29 @@ impl Remote for Machine {
             Ok(Fetched { bytes, size: size as u64, next })
         };
         let answer = answer();
+        async move { answer }.boxed()
+    }
+
+    fn past(&self, log: &RemoteName) -> BoxFuture<'static, Result<Vec<RemotePast>, FetchError>> {
+        let state = self.0.lock().unwrap();
+        let path = std::str::from_utf8(&log.path).unwrap();
+        let answer = match state.logs.get(path) {
+            _ if state.is_away => Err(FetchError::Unreachable),
+            None => Err(FetchError::Refused),
+            Some(log) => {
+                let (files, last) = (log.generations.iter(), log.generations.len().max(1) - 1);
+                let past = files.take(last).filter(|file| file.lost.end != usize::MAX);
+                let past = past.enumerate().map(|(nth, file)| RemotePast {
+                    path: format!("{path}.{}", last - nth).into_bytes(),
+                    generation: file.end().generation,
+                    compression: None,
+                    modified: Some(SystemTime::now()),
+                    disk_size: file.bytes.len() as u64,
+                    is_gap_after: false,
+                });
+                Ok(past.collect())
+            }
+        };
         async move { answer }.boxed()
     }
 }

@@ -13,7 +13,7 @@ use super::*;
 use crate::transport::Pem;
 
 /// Asks the broker itself, as this user, to do something with the stream.
-async fn manage(nats: &Nats, url: &str, what: &str) {
+pub(super) async fn manage(nats: &Nats, url: &str, what: &str) {
     let broker = nats.connect_as(url).await;
     let subject = format!("$JS.API.STREAM.{what}.{}", names::STREAM);
     let asked = (Fields::default(), Bytes::new());
