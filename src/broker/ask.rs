@@ -9,6 +9,7 @@ use crate::broker::fields::{BadField, Fields};
 use crate::broker::message::{milliseconds, time};
 use crate::broker::names::{decode_path, encode_path};
 use crate::log::archive::Compression;
+use crate::log::mirrored::Successor;
 use crate::log::{Generation, Offset};
 use crate::mirror::{RemotePast, RemotePosition};
 
@@ -26,6 +27,8 @@ const INSTANCE: &str = "Tc-Instance";
 const SINCE: &str = "Tc-Since";
 const VERSION: &str = "Tc-Version";
 const NEXT: &str = "Tc-Next";
+/// The same where others may have been between.
+const LATER: &str = "Tc-Later";
 const GONE: &str = "Tc-Gone";
 const TELL: &str = "Tc-Tell";
 
@@ -260,8 +263,8 @@ pub enum Answer {
         size: u64,
         /// Those that were asked for, or the first of them.
         bytes: Bytes,
-        /// The generation that had the log's name directly after this one, if that is known.
-        next: Option<Generation>,
+        /// The generation that had the log's name after this one, if that is known.
+        next: Option<Successor>,
     },
     /// The files that had the name of a log before.
     Past {
@@ -288,7 +291,11 @@ impl Answer {
                 (status("page").with(TAG, tag).with(PAGES, pages), lines.clone())
             }
             Self::Range { size, bytes, next } => {
-                (status("range").with(SIZE, size).with_some(NEXT, *next), bytes.clone())
+                let of = |is_direct: bool| {
+                    next.filter(|next| next.is_direct == is_direct).map(|next| next.generation)
+                };
+                let fields = status("range").with(SIZE, size);
+                (fields.with_some(NEXT, of(true)).with_some(LATER, of(false)), bytes.clone())
             }
             Self::Past { lines } => (status("past"), lines.clone()),
             Self::Denied(denial) => {
@@ -317,7 +324,12 @@ impl Answer {
                 Self::Page { tag, pages, lines: payload }
             }
             "range" => {
-                let next = fields.get(NEXT).map(|text| generation(NEXT, text)).transpose()?;
+                let of = |name| fields.get(name).map(|text| generation(name, text)).transpose();
+                let next = match (of(NEXT)?, of(LATER)?) {
+                    (Some(generation), _) => Some(Successor { generation, is_direct: true }),
+                    (None, Some(generation)) => Some(Successor { generation, is_direct: false }),
+                    (None, None) => None,
+                };
                 Self::Range { size: fields.parse(SIZE)?, bytes: payload, next }
             }
             "past" => Self::Past { lines: payload },
@@ -434,6 +446,7 @@ mod tests {
                 let from = RemotePosition { generation, offset: Offset(offset) };
                 Request::Range { path, from, length }
             }),
+            any_path().prop_map(|path| Request::Past { path }),
         ]
     }
 
@@ -448,10 +461,14 @@ mod tests {
             (any::<u64>(), any::<usize>(), any::<Vec<u8>>()).prop_map(|(tag, pages, lines)| {
                 Answer::Page { tag, pages, lines: lines.into() }
             }),
-            (any::<u64>(), any::<Vec<u8>>(), any::<Option<u32>>()).prop_map(
-                |(size, bytes, nonce)| {
+            any::<Vec<u8>>().prop_map(|lines| Answer::Past { lines: lines.into() }),
+            (any::<u64>(), any::<Vec<u8>>(), any::<Option<(u32, bool)>>()).prop_map(
+                |(size, bytes, next)| {
                     let identity = Identity { device: 1, inode: 2 };
-                    let next = nonce.map(|nonce| Generation::new(identity, nonce, b"head"));
+                    let next = next.map(|(nonce, is_direct)| {
+                        let generation = Generation::new(identity, nonce, b"head");
+                        Successor { generation, is_direct }
+                    });
                     Answer::Range { size, bytes: bytes.into(), next }
                 }
             ),
@@ -479,6 +496,23 @@ mod tests {
             let line = log.line();
             prop_assert_eq!(line.lines().count(), 1);
             prop_assert_eq!(ListedLog::of_line(line.trim_end_matches('\n')), Some(log));
+        }
+
+        #[test]
+        fn a_file_of_the_past_survives_its_line(
+            path in any_path(),
+            disk_size: u64,
+            since: Option<u32>,
+            kind in 0..=Compression::ALL.len(),
+            is_gap_after: bool,
+        ) {
+            let time = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(u64::from(seconds));
+            let generation = Generation::new(Identity { device: 1, inode: 2 }, 7, b"the head");
+            let (modified, compression) = (since.map(time), Compression::ALL.get(kind).copied());
+            let past = RemotePast { path, generation, compression, modified, disk_size, is_gap_after };
+            let line = PastFile::line(&past);
+            prop_assert_eq!(line.lines().count(), 1);
+            prop_assert_eq!(PastFile::of_line(line.trim_end_matches('\n')), Some(past));
         }
 
         #[test]

@@ -35,8 +35,8 @@ use crate::log::file::{LogFile, Nuls, Read};
 use crate::log::fingerprint::Fingerprint;
 use crate::log::follower::events::{FileEvent, Poll};
 use crate::log::follower::rotation::RotationTracker;
-use crate::log::follower::tailed_file::TailedFile;
-use crate::log::mirrored::{FoundFile, Mirror, is_mirrored};
+use crate::log::follower::tailed_file::{RememberedFile, TailedFile};
+use crate::log::mirrored::{FoundFile, Mirror, Successor, is_mirrored};
 use crate::log::pattern::{self, Pattern};
 use crate::log::position::{Chunk, Generation, Offset};
 use crate::log::rotated::{self, OldFiles, PastFile};
@@ -167,6 +167,8 @@ pub struct Follower {
     unpublished_files: AtomicUsize,
     /// Files that had the name before the first poll.
     old_files: OldFiles,
+    /// What was published of the log last, before this follower began.
+    recalled: Mutex<Option<RememberedFile>>,
     /// Locked during a search for a file, because another viewer may need the same file.
     finding: tokio::sync::Mutex<()>,
 }
@@ -192,8 +194,15 @@ impl Follower {
             excess_files: AtomicUsize::new(0),
             unpublished_files: AtomicUsize::new(0),
             old_files: OldFiles::default(),
+            recalled: Mutex::default(),
             finding: tokio::sync::Mutex::default(),
         }
+    }
+
+    /// Says what was published of the log last, before this follower began. Where the file proves to be
+    /// the same, it goes on with its generation, also under another name.
+    pub(crate) fn recall(&self, file: RememberedFile) {
+        *self.recalled.lock() = Some(file);
     }
 
     /// The log's name.
@@ -344,7 +353,9 @@ impl Follower {
     async fn find_next_elsewhere(&self, mirror: &Arc<dyn Mirror>, span: &Span) -> NextRotated {
         let unknown = NextRotated { span: None, follows_directly: false };
         let before = span.signed();
-        let Some(next) = mirror.next(&self.log, before).await.filter(|next| !next.is(&before))
+        let next = mirror.next(&self.log, before).await;
+        let Some(Successor { generation: next, is_direct }) =
+            next.filter(|next| !next.generation.is(&before))
         else {
             return unknown;
         };
@@ -368,7 +379,7 @@ impl Follower {
                 span.map(|span| SpanReader::enter(&span))
             }
         };
-        NextRotated { follows_directly: span.is_some(), span }
+        NextRotated { follows_directly: is_direct && span.is_some(), span }
     }
 
     /// What comes next in the history of a log of another machine.
@@ -639,8 +650,9 @@ impl Follower {
         };
         let files = past.into_iter().filter_map(|file| {
             let path = self.access.locate(&file.path).ok()?;
+            let known = self.timeline().known_twin(&file.generation);
             Some(HistoryFile {
-                generation: file.generation,
+                generation: known.unwrap_or(file.generation),
                 compression: file.compression,
                 modified: file.modified,
                 disk_size: file.disk_size,
@@ -734,8 +746,8 @@ impl Follower {
     }
 
     /// Adds a file that was found again to the timeline. It keeps the generation that was `asked`
-    /// for if this follower issued that generation. The tracker then reads the file for late
-    /// writers.
+    /// for if this follower issued that generation, or if that was published before it began. The
+    /// tracker then reads the file for late writers.
     fn take_in(
         &self,
         asked: Option<Generation>,
@@ -743,7 +755,15 @@ impl Follower {
         file: LogFile,
     ) -> Option<SpanReader> {
         let end = file.written_end(file.status().ok()?.size).ok()?;
-        let tailed = TailedFile::found(file, end).ok()?;
+        let mut tailed = TailedFile::found(file, end).ok()?;
+        let recalled = self.recalled.lock().clone();
+        let is_wanted =
+            |recalled: &RememberedFile| asked.is_none_or(|asked| recalled.generation.is(&asked));
+        if let Some(recalled) = recalled.filter(is_wanted)
+            && recalled.is_in(&tailed.file, tailed.head())
+        {
+            tailed.generation = recalled.generation.signed_by(tailed.head());
+        }
         let (generation, file) = (tailed.generation, Arc::clone(&tailed.file));
         // Nobody writes to a file that was compressed, or that is much older than the present one.
         let written = |file: &LogFile| file.status().ok().map(|status| status.modified);

@@ -64,6 +64,15 @@ pub struct Listed {
     pub is_away: bool,
 }
 
+/// The generation that had the name of a log after another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Successor {
+    /// The generation.
+    pub generation: Generation,
+    /// It is certain that none was between the two.
+    pub is_direct: bool,
+}
+
 /// A file of another machine that had the name of a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PastElsewhere {
@@ -122,8 +131,8 @@ pub trait Mirror: Debug + Send + Sync + 'static {
         offset: Offset,
     ) -> BoxFuture<'static, Result<Option<FoundFile>, Refusal>>;
 
-    /// The generation that had the log's name directly after another one, if that is known.
-    fn next(&self, log: &LogPath, before: Generation) -> BoxFuture<'static, Option<Generation>>;
+    /// The generation that had the log's name after another one, if that is known.
+    fn next(&self, log: &LogPath, before: Generation) -> BoxFuture<'static, Option<Successor>>;
 
     /// The files that had the log's name before, the oldest first, as its machine knows them now.
     ///

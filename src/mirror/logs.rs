@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::log::file::{LogFile, Status};
 use crate::log::metrics::Counter;
-use crate::log::mirrored::{Feed, Figures, FoundFile, Listed, Mirror, PastElsewhere};
+use crate::log::mirrored::{Feed, Figures, FoundFile, Listed, Mirror, PastElsewhere, Successor};
 use crate::log::{Generation, LogPath, Offset, Refusal, blocking};
 use crate::mirror::feed::Pump;
 use crate::mirror::remote::{
@@ -249,8 +249,8 @@ impl Logs {
         if let Some(asked) = &asked {
             // The wanted signature is only what a visitor says.
             file.hear_size(asked.size, None);
-            if let Some(next) = asked.next {
-                file.hear_next(next);
+            if let Some(next) = asked.next.filter(|next| next.is_direct) {
+                file.hear_next(next.generation);
             }
         }
         let bring = Arc::clone(&file);
@@ -265,7 +265,7 @@ impl Logs {
         .await?
     }
 
-    async fn next(self: Arc<Self>, name: RemoteName, before: Generation) -> Option<Generation> {
+    async fn next(self: Arc<Self>, name: RemoteName, before: Generation) -> Option<Successor> {
         let succession = self.successions.lock().get(&name).copied();
         let known = succession.filter(|(known, _)| known.is(&before)).map(|(_, next)| next);
         let next = move |spool: &Spool, name: &RemoteName| spool.next(name, &before);
@@ -273,15 +273,15 @@ impl Logs {
             Some(known) => Some(known),
             None => self.in_spool(&name, next).await.flatten(),
         };
-        if known.is_some() {
-            return known;
+        if let Some(generation) = known {
+            return Some(Successor { generation, is_direct: true });
         }
         self.ask(&name, &before).await.ok()?.next
     }
 }
 
 /// Asks a machine again that is only started again, or is not ready yet.
-async fn patiently<T>(
+pub(super) async fn patiently<T>(
     ask: impl Fn() -> BoxFuture<'static, Result<T, FetchError>>,
 ) -> Result<T, FetchError> {
     let begun = Instant::now();
@@ -332,7 +332,7 @@ impl Mirror for MirroredLogs {
         async move { logs.find(name.ok_or(Refusal::NotFound)?, generation, offset).await }.boxed()
     }
 
-    fn next(&self, log: &LogPath, before: Generation) -> BoxFuture<'static, Option<Generation>> {
+    fn next(&self, log: &LogPath, before: Generation) -> BoxFuture<'static, Option<Successor>> {
         let (logs, name) = (Arc::clone(&self.0), name_of(log));
         async move { logs.next(name?, before).await }.boxed()
     }

@@ -14,6 +14,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 
 use crate::log::archive::Compression;
+use crate::log::mirrored::Successor;
 use crate::log::pattern::{Pattern, RequestedPath, Symbol};
 use crate::log::timeline::{Reason, WaitReason};
 use crate::log::{Generation, Offset};
@@ -179,8 +180,8 @@ pub struct Fetched {
     pub bytes: Bytes,
     /// How many bytes the generation has now, as far as that is known.
     pub size: u64,
-    /// The generation that had the log's name directly after this one, if that is known.
-    pub next: Option<Generation>,
+    /// The generation that had the log's name after this one, if that is known.
+    pub next: Option<Successor>,
 }
 
 /// A file that had the name of a log before, on its machine.

@@ -11,11 +11,12 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tailcast::log::access::Identity;
+use tailcast::log::mirrored::Successor;
 use tailcast::log::timeline::{Reason, WaitReason};
 use tailcast::log::{Access, Generation, Offset};
 use tailcast::mirror::{
-    Connection, FetchError, Fetched, Host, MirroredLogs, Remote, RemoteEvent, RemoteLog, RemoteName,
-    RemotePast, RemotePosition, Spool,
+    Connection, FetchError, Fetched, Host, MirroredLogs, Remote, RemoteEvent, RemoteLog,
+    RemoteName, RemotePast, RemotePosition, Spool,
 };
 use tailcast::serve::Settings;
 use tokio::sync::{mpsc, watch};
@@ -450,7 +451,8 @@ impl Remote for Machine {
             // An agent says what came next only to who has read all that came before.
             let is_at_end = range.is_empty() || range.end == size;
             let next = files.get(at + 1).filter(|_| is_at_end);
-            let next = next.map(|next| next.end().generation);
+            let next =
+                next.map(|next| Successor { generation: next.end().generation, is_direct: true });
             self.1.fetch_add(range.len() as u64, Ordering::Relaxed);
             let bytes = Bytes::copy_from_slice(&file.bytes[range]);
             Ok(Fetched { bytes, size: size as u64, next })

@@ -11,10 +11,11 @@ use tokio::time::timeout;
 use crate::broker::agent::{Agent, LEASE, Said};
 use crate::broker::ask::{Answer, Denial, PastFile, Request, WantedLog};
 use crate::broker::message::MESSAGE_BYTES_MAX;
+use crate::log::Follower;
 use crate::log::access::Refusal;
 use crate::log::file::{LogFile, Nuls, Read};
+use crate::log::mirrored::Successor;
 use crate::log::timeline::{Next, ROTATED_NUMBER_MAX, Reason, Span};
-use crate::log::{Follower, Generation};
 use crate::mirror::{RemotePast, RemotePosition};
 use crate::render::Interpretation;
 use crate::session::reads::FileReads;
@@ -187,15 +188,14 @@ async fn going_on(
     working.await.unwrap_or(Answer::Denied(Denial::Busy))
 }
 
-/// The generation that had the log's name directly after that of a span, if that is certain.
-async fn next_generation(follower: &Arc<Follower>, span: &Arc<Span>) -> Option<Generation> {
+/// The generation that had the log's name after that of a span, and whether that is certain.
+async fn next_generation(follower: &Arc<Follower>, span: &Arc<Span>) -> Option<Successor> {
+    let mut is_direct = true;
     let number = if span.is_rotated() {
         let next = follower.find_next_rotated(span, false).await;
-        if !next.follows_directly {
-            return None;
-        }
+        is_direct = next.follows_directly;
         if let Some(found) = next.span {
-            return Some(found.signed());
+            return Some(Successor { generation: found.signed(), is_direct });
         }
         ROTATED_NUMBER_MAX
     } else {
@@ -205,12 +205,10 @@ async fn next_generation(follower: &Arc<Follower>, span: &Arc<Span>) -> Option<G
     let mut after = number;
     loop {
         let Next::Span(next) = timeline.after(after) else { return None };
-        if next.are_files_missing {
-            return None;
-        }
+        is_direct &= !next.are_files_missing;
         let is_succession = !matches!(next.reason, Reason::Late | Reason::Back);
         if is_succession && !next.generation.is(&span.generation) {
-            return Some(next.signed());
+            return Some(Successor { generation: next.signed(), is_direct });
         }
         after = next.number;
     }

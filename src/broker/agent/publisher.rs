@@ -191,11 +191,7 @@ impl Publisher {
 
     /// The log from behind its last message on, or from a place to which it was published, as far as
     /// that is possible.
-    async fn open(
-        &self,
-        known: Option<Content>,
-        place: Option<RemotePosition>,
-    ) -> Option<Stream> {
+    async fn open(&self, known: Option<Content>, place: Option<RemotePosition>) -> Option<Stream> {
         let is_always = self.agent.settings.publish == Publish::Always;
         // Without any message, an edge that was there before gets what it has not got.
         let of_edge = self.known.as_ref().filter(|_| known.is_none() && !is_always);

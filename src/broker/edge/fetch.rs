@@ -11,6 +11,7 @@ use crate::broker::edge::place::{self, Placed};
 use crate::broker::message::Content;
 use crate::broker::names::{self, HostName};
 use crate::broker::nats::Broker;
+use crate::log::mirrored::Successor;
 use crate::log::{Generation, Offset};
 use crate::mirror::remote::FETCH_BYTES_MAX;
 use crate::mirror::{FetchError, Fetched, RemotePast, RemotePosition};
@@ -31,17 +32,24 @@ pub(super) async fn fetch(
 ) -> Result<Fetched, FetchError> {
     let end = range.end.min(range.start.saturating_add(FETCH_BYTES_MAX));
     let range = range.start..end.max(range.start);
+    let subject = names::log(host, path);
     let failure = match ask(broker, host, path, generation, range.clone()).await {
+        // An agent that was started since may not know what came next. The stream may.
+        Ok(fetched) if range.is_empty() && !fetched.next.is_some_and(|next| next.is_direct) => {
+            let next = successor(broker, &subject, path, generation).await;
+            return Ok(Fetched { next: next.or(fetched.next), ..fetched });
+        }
         Ok(fetched) => return Ok(fetched),
         Err(FetchError::Refused) => return Err(FetchError::Refused),
         Err(failure) => failure,
     };
     // The stream may outlive the file, and the machine.
-    let subject = names::log(host, path);
     let read = read_stream(broker, &subject, path, generation, range.clone()).await;
     match (read, failure) {
         (Some(fetched), FetchError::Gone) => Ok(fetched),
-        (Some(fetched), FetchError::Unreachable | FetchError::Busy) if range.is_empty() => Ok(fetched),
+        (Some(fetched), FetchError::Unreachable | FetchError::Busy) if range.is_empty() => {
+            Ok(fetched)
+        }
         // The machine may have more than the stream. That is not gone.
         (Some(fetched), FetchError::Unreachable | FetchError::Busy)
             if !fetched.bytes.is_empty() =>
@@ -168,9 +176,9 @@ async fn read_pieces(
     first: u64,
 ) -> Option<Fetched> {
     let pieces = place::pieces(broker, subject, path, &wanted.generation, first).await;
-    let size = pieces.iter().map(|piece| piece.range.end).max()?;
+    let (size, next) = (pieces.size?, pieces.next);
     let mut part = Part::new(wanted, end.min(size));
-    for piece in pieces {
+    for piece in pieces.all {
         if part.is_whole() {
             break;
         }
@@ -182,9 +190,23 @@ async fn read_pieces(
             break;
         }
     }
-    part.fetched(size)
+    Some(Fetched { next, ..part.fetched(size)? })
 }
 
+/// The generation that came directly after another one, as the stream says it.
+async fn successor(
+    broker: &Broker,
+    subject: &str,
+    path: &[u8],
+    generation: &Generation,
+) -> Option<Successor> {
+    let last = place::placed(&broker.last(subject).await.ok()??, path)?;
+    if last.content.end().is_some_and(|end| end.generation.is(generation)) {
+        return None;
+    }
+    let first = broker.stream_state().await.ok()?.first;
+    place::pieces(broker, subject, path, generation, first).await.next
+}
 /// The bytes of a generation from a position on, as they are found.
 struct Part {
     from: RemotePosition,

@@ -523,8 +523,8 @@ impl SpoolFile {
                 if let Some(spool) = self.spool.upgrade() {
                     spool.count_fetched(len);
                 }
-                if let Some(next) = fetched.next {
-                    self.hear_next(next);
+                if let Some(next) = fetched.next.filter(|next| next.is_direct) {
+                    self.hear_next(next.generation);
                 }
                 let end = piece.start + len as u64;
                 if end >= piece.end || (fetched.size < piece.end && len > 0) {
@@ -711,8 +711,7 @@ mod tests {
         let remote: Arc<dyn Remote> = Arc::new(crate::mirror::LaterRemote::default());
         let origin = Origin { remote, runtime: Handle::current() };
         let kept = tempfile::tempfile().unwrap();
-        let file =
-            SpoolFile::new(note, None, kept, PathBuf::from("/x"), 1, origin, Weak::new());
+        let file = SpoolFile::new(note, None, kept, PathBuf::from("/x"), 1, origin, Weak::new());
         let bytes: Vec<u8> = (0..4 << 20).map(|nth: u32| (nth % 251) as u8).collect();
         let len = bytes.len() as u64;
         file.keep(0, &bytes, None).unwrap();

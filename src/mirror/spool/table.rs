@@ -191,12 +191,14 @@ mod tests {
             let telling = tell.clone();
             scope.spawn(move || {
                 let taken = table.take(&same);
-                let bytes = matches!(&taken, Taken::Busy(busy) if busy.stored().unwrap().bytes == 9);
+                let bytes =
+                    matches!(&taken, Taken::Busy(busy) if busy.stored().unwrap().bytes == 9);
                 telling.send(("the same", bytes)).unwrap();
             });
             scope.spawn(move || {
                 let taken = table.take(&other);
-                let bytes = matches!(&taken, Taken::Busy(busy) if busy.stored().unwrap().bytes == 2);
+                let bytes =
+                    matches!(&taken, Taken::Busy(busy) if busy.stored().unwrap().bytes == 2);
                 tell.send(("another", bytes)).unwrap();
             });
             let limit = Duration::from_secs(30);

@@ -24,7 +24,12 @@ fn range(content: &Content) -> Option<(u64, u64)> {
     Some((at.offset.0, at.offset.plus(bytes.len()).0))
 }
 
-async fn until_stored(nats: &Nats, name: &RemoteName, what: &str, holds: impl Fn(&[Content]) -> bool) {
+async fn until_stored(
+    nats: &Nats,
+    name: &RemoteName,
+    what: &str,
+    holds: impl Fn(&[Content]) -> bool,
+) {
     eventually(what, async || {
         let stored = stored(nats, name).await;
         if holds(&stored) { Ok(()) } else { Err(stored) }
@@ -56,8 +61,7 @@ impl Scene {
 
     fn agent(&self) -> Agent {
         let state = self.state.path().to_str().unwrap();
-        let more =
-            ["--publish", "always", "--stream-max-bytes", "1MiB", "--state-dir", state];
+        let more = ["--publish", "always", "--stream-max-bytes", "1MiB", "--state-dir", state];
         Agent::start(&self.nats.url(), "web", self.logs.path(), &more)
     }
 
@@ -142,7 +146,8 @@ async fn a_stream_that_was_made_anew_gets_all_logs_from_their_first_byte_on() {
     agent.kill();
     trouble::manage(nats, &nats.url(), "DELETE").await;
     let _agent = scene.agent();
-    until_stored(nats, &name, "all of it", |all| all.iter().any(|it| range(it) == Some((0, 4)))).await;
+    until_stored(nats, &name, "all of it", |all| all.iter().any(|it| range(it) == Some((0, 4))))
+        .await;
     // It still is the same file.
     for content in stored(nats, &name).await {
         assert!(content.end().unwrap().generation.is(&generation), "{content:?}");
@@ -163,5 +168,6 @@ async fn a_file_that_was_written_anew_since_is_sent_from_its_first_byte_on() {
     agent.kill();
     std::fs::write(&scene.quiet, "another file\n").unwrap();
     let _agent = scene.agent();
-    until_stored(nats, &name, "all of it", |all| all.iter().any(|it| range(it) == Some((0, 13)))).await;
+    until_stored(nats, &name, "all of it", |all| all.iter().any(|it| range(it) == Some((0, 13))))
+        .await;
 }

@@ -106,7 +106,8 @@ async fn agent_and_edge_count_what_they_send_and_get() {
         assert!(open.text().ends_with("# EOF\n"));
     }
     assert_eq!(get(agent, "/", &[]).await.status, 404);
-    let names = get(agent, "/_/metrics", &[]).await.text() + &get(edge, "/_/metrics", &[]).await.text();
+    let names =
+        get(agent, "/_/metrics", &[]).await.text() + &get(edge, "/_/metrics", &[]).await.text();
     assert!(!names.contains("a.log"), "{names}");
     fleet.nats.kill();
     for address in [agent, edge] {

@@ -178,6 +178,7 @@ struct Verdict {
     needless_gaps: usize,
     /// Bytes that are there and did not come, but a gap said so.
     announced_bytes: usize,
+    notes: Vec<String>,
 }
 
 fn judge(pieces: &[Piece], epochs: &[Epoch]) -> Verdict {
@@ -222,6 +223,11 @@ fn judge(pieces: &[Piece], epochs: &[Epoch]) -> Verdict {
             };
             if gaps.iter().any(says) {
                 verdict.announced_bytes += end - begin;
+                verdict.notes.push(format!(
+                    "{begin}..{end} of epoch {at} did not come between epoch {epoch}{} and `{}` to epoch {found}: a gap says so",
+                    if epochs[epoch].is_truncated { ", which was truncated," } else { "" },
+                    piece.why
+                ));
             } else {
                 verdict.faults.push(format!(
                     "{begin}..{end} of epoch {at} ({} bytes long) did not come before `{}` to epoch {found} at {from}; \
@@ -231,14 +237,15 @@ fn judge(pieces: &[Piece], epochs: &[Epoch]) -> Verdict {
                 ));
             }
         }
-        if missing.is_empty() {
+        if missing.is_empty() && gaps.iter().any(Option::is_none) {
+            verdict.notes.push(format!("a needless gap before `{}` to epoch {found}", piece.why));
             verdict.needless_gaps += gaps.iter().filter(|gap| gap.is_none()).count();
         }
         for (begin, end) in gaps.drain(..).flatten() {
             let (begin, end) = (begin as usize, end as usize);
-            let is_lost = missing.iter().any(|(at, from, to)| {
-                epochs[*at].is_truncated && *from <= begin && end <= *to
-            });
+            let is_lost = missing
+                .iter()
+                .any(|(at, from, to)| epochs[*at].is_truncated && *from <= begin && end <= *to);
             if !is_lost {
                 verdict.faults.push(format!("a gap says {begin}..{end}, which is there"));
             }
@@ -369,7 +376,9 @@ impl World {
     }
 
     fn rotate(&mut self) {
-        let old = format!("a.log-202611{:08}", self.epochs.len());
+        // As by logrotate with `dateformat -%Y%m%d%H%M%S`, a minute for each.
+        let old =
+            format!("a.log-20261129{:02}{:02}00", self.epochs.len() / 60, self.epochs.len() % 60);
         self.tell(&format!("rotate to {old}: epoch {}", self.epochs.len()));
         std::fs::rename(self.log(), self.log().with_file_name(old)).unwrap();
         std::fs::write(self.log(), "").unwrap();
@@ -572,6 +581,9 @@ async fn run(seed: u64) -> Option<Outcome> {
                 faults.extend(verdict.faults.iter().map(|fault| format!("viewer {nth}: {fault}")));
                 needless_gaps += verdict.needless_gaps;
                 announced_bytes += verdict.announced_bytes;
+                for note in verdict.notes {
+                    world.tell(&format!("note: viewer {nth}: {note}"));
+                }
                 connections += watcher.connections;
                 for piece in &watcher.pieces {
                     let Piece { why, generation, from, bytes, gaps } = piece;
@@ -588,6 +600,12 @@ async fn run(seed: u64) -> Option<Outcome> {
                 faults.push(format!("the last line did not come in time to {missing:?}"));
                 break;
             }
+        }
+    }
+    for (at, edge) in world.edges.iter().enumerate() {
+        if let (Some(program), Some(_)) = (&edge.program, setting("TAILCAST_TOLD")) {
+            let said = format!("edge {at} said:\n{}", program.said());
+            world.told.lock().unwrap().push_str(&said);
         }
     }
     if let Some(agent) = &mut world.agent {
@@ -645,6 +663,11 @@ async fn whatever_happens_viewers_of_all_edges_get_each_byte_once() {
         sum(|it| usize::from(!it.faults.is_empty()))
     );
     let is_told = |it: &&Outcome| !it.faults.is_empty() || setting("TAILCAST_TOLD").is_some();
+    for outcome in &all {
+        for note in outcome.told.lines().filter(|line| line.contains("note: ")) {
+            println!("seed {}: {note}", outcome.seed);
+        }
+    }
     for Outcome { seed, faults, told, took, .. } in all.iter().filter(is_told) {
         println!("seed {seed}, {took:?}: {faults:#?}\n{told}");
     }

@@ -101,7 +101,8 @@ async fn the_old_files_of_a_log_stand_before_it_on_every_edge() {
     assert_eq!(told[0]["recovered"], true, "{told:?}");
     let expected = [&scene.parts[1][from..], &scene.parts[2], &scene.parts[3]].concat();
     assert!(bytes == expected.as_bytes(), "{} bytes; {told:?}", bytes.len());
-    let there: Vec<Value> = scene.files(1).await.iter().map(|it| it["generation"].clone()).collect();
+    let there: Vec<Value> =
+        scene.files(1).await.iter().map(|it| it["generation"].clone()).collect();
     assert_eq!(there, of("generation"), "the same names everywhere");
     // Rows of an old file name their neighbours.
     let rows = format!("/_/rows{target}?history=1&generation={generation}&from=0&count=2");
