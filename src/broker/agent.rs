@@ -5,7 +5,9 @@
 
 mod answers;
 mod claim;
+mod figures;
 mod list;
+mod places;
 mod publisher;
 mod stream;
 
@@ -28,7 +30,12 @@ use crate::broker::nats::{
 use crate::log::access::Refusal;
 use crate::log::registry::ROTATE_WAIT;
 use crate::log::{Access, LogPath, Registry};
+use crate::mirror::RemoteName;
+use crate::mirror::remote::requested;
+pub use figures::{Denied, Figures, Unstored};
 use list::List;
+pub use places::Places;
+use places::stream_number;
 use publisher::Publisher;
 
 /// A log is published for so long after an edge has last said that it is wanted.
@@ -39,6 +46,8 @@ pub const HERE_INTERVAL: Duration = Duration::from_secs(5);
 pub const PUBLISHED_MAX: usize = 10_000;
 /// How many answers with bytes or lists are prepared at a time.
 const ANSWERS_MAX: usize = 16;
+/// How many may be prepared besides, for whoever asks again: a large file has to be unpacked first.
+const SLOW_ANSWERS_MAX: usize = 64;
 /// How many logs may collect a whole message of bytes at a time; the others collect less.
 const LARGE_MESSAGES_MAX: usize = 16;
 /// How often `--publish always` looks for new logs.
@@ -49,6 +58,9 @@ const STREAM_RETRY: Duration = Duration::from_secs(3);
 const STREAM_INTERVAL: Duration = Duration::from_secs(10);
 /// What was written so far is published for so long at the end.
 const LAST_MESSAGES_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// How often it is saved how far the logs were published.
+const SAVE_INTERVAL: Duration = Duration::from_secs(3);
 
 /// Which logs are published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,6 +119,11 @@ struct Agent {
     broker: Broker,
     registry: Arc<Registry>,
     settings: Settings,
+    figures: Arc<Figures>,
+    /// With `--publish always`.
+    places: Arc<Places>,
+    /// The stream that there is, once one was found.
+    stream: watch::Sender<Option<u64>>,
     here: Here,
     list: List,
     /// The logs that are wanted, by their paths. An entry belongs to a running publisher.
@@ -114,6 +131,8 @@ struct Agent {
     /// The broker was found to have no stream.
     stream_missing: Notify,
     answers: Semaphore,
+    /// For answers that go on being prepared when nobody waits for them any more.
+    slow_answers: Arc<Semaphore>,
     large_messages: Arc<Semaphore>,
     publishers: TaskTracker,
 }
@@ -132,7 +151,8 @@ struct Said {
     tell: bool,
 }
 
-/// Publishes the logs of `access` until `shutdown`. `on_ready` is called when edges can see them.
+/// Publishes the logs of `access` until `shutdown`, and counts in `figures` what it does. `places` says
+/// how far it got before, if it publishes all logs. `on_ready` is called when edges can see them.
 ///
 /// # Errors
 /// When another agent has the name. A connection that is lost is made again.
@@ -140,10 +160,13 @@ pub async fn run(
     broker: Broker,
     access: Access,
     settings: Settings,
+    figures: Arc<Figures>,
+    places: Places,
     on_ready: impl FnOnce(),
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), AgentFailure> {
     tokio::pin!(shutdown);
+    figures.connected(&broker);
     let host = settings.host.clone();
     let registry = Registry::new(Arc::new(access), ROTATE_WAIT);
     let mut denied = broker.denied();
@@ -156,7 +179,10 @@ pub async fn run(
     };
     let Some((here, asked)) = claimed else { return Err(AgentFailure::Taken(host)) };
     let agent = Arc::new(Agent {
-        list: List::new(Arc::clone(registry.access())),
+        list: List::new(Arc::clone(registry.access()), Arc::clone(&figures)),
+        figures,
+        places: Arc::new(places),
+        stream: watch::channel(None).0,
         broker,
         registry,
         settings,
@@ -164,6 +190,7 @@ pub async fn run(
         wanted: Mutex::default(),
         stream_missing: Notify::new(),
         answers: Semaphore::new(ANSWERS_MAX),
+        slow_answers: Arc::new(Semaphore::new(SLOW_ANSWERS_MAX)),
         large_messages: Arc::new(Semaphore::new(LARGE_MESSAGES_MAX)),
         publishers: TaskTracker::new(),
     });
@@ -204,7 +231,7 @@ impl Agent {
             self.find_stream().await;
             self.tell_here(false).await;
             on_ready();
-            tokio::join!(self.announce(), self.keep_stream());
+            tokio::join!(self.announce(), self.keep_stream(), self.save_places());
         };
         tokio::select! {
             () = others => {}
@@ -219,14 +246,17 @@ impl Agent {
         let mut told = String::new();
         loop {
             let found = match self.broker.stream_state().await {
-                Ok(_) => return,
+                Ok(state) => {
+                    self.stream.send_replace(Some(stream_number(state.created)));
+                    return;
+                }
                 Err(StreamFailure::Missing) => self.broker.make_stream(&self.settings.limits).await,
                 Err(failure) => Err(failure),
             };
             let Err(failure) = found else {
                 let StreamLimits { bytes, age, .. } = self.settings.limits;
                 tracing::info!(stream = names::STREAM, bytes, ?age, "made the stream");
-                return;
+                continue;
             };
             let why = failure.to_string();
             if why != told {
@@ -270,6 +300,28 @@ impl Agent {
         }
     }
 
+    async fn save_places(&self) {
+        let mut problem = None;
+        let mut turns = interval(SAVE_INTERVAL);
+        turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            turns.tick().await;
+            let failed = self.save_places_once().await.err().map(|error| error.to_string());
+            if failed.is_some() && failed != problem {
+                let hint = "check the directory of `--state-dir`";
+                let why = failed.as_deref();
+                tracing::warn!(why, hint, "cannot save how far the logs were published");
+            }
+            problem = failed;
+        }
+    }
+
+    async fn save_places_once(&self) -> std::io::Result<()> {
+        let places = Arc::clone(&self.places);
+        let saving = tokio::task::spawn_blocking(move || places.save());
+        saving.await.unwrap_or_else(|_| Err(std::io::ErrorKind::Interrupted.into()))
+    }
+
     async fn tell_here(&self, is_leaving: bool) {
         let here = Here { is_leaving, ..self.here.clone() };
         let subject = names::here(&self.settings.host);
@@ -311,8 +363,24 @@ impl Agent {
                     Answer::Denied(Denial::Unknown)
                 }
             };
+            agent.figures.count_answer(&answer);
             agent.broker.answer(reply, answer.encode()).await;
         });
+    }
+
+    /// The log of a name that an edge gives, which may be that of a pattern.
+    ///
+    /// # Errors
+    /// When it does not lie below the prefixes.
+    fn locate(&self, name: &[u8]) -> Result<LogPath, Refusal> {
+        let requested = requested(name).ok_or(Refusal::Forbidden)?;
+        self.registry.access().locate_requested(&requested)
+    }
+
+    /// The name of a log, as edges give it.
+    fn name_of(&self, log: &LogPath) -> Arc<[u8]> {
+        let path = log.as_path().as_os_str().as_bytes();
+        RemoteName::new(self.settings.host.as_str(), path, log.pattern()).path
     }
 
     /// Publishes a log for [`LEASE`] from now on.
@@ -320,7 +388,7 @@ impl Agent {
     /// # Errors
     /// When it may not be given, or too many are published.
     fn want(self: &Arc<Self>, path: &[u8], lease: Duration, said: Said) -> Result<(), Refusal> {
-        let log = self.registry.access().locate(path)?;
+        let log = self.locate(path)?;
         let until = Instant::now() + lease;
         let mut wanted = self.wanted.lock();
         if let Some(known) = wanted.get(&log) {
@@ -337,18 +405,22 @@ impl Agent {
         // A new publisher says where the log is, if the stream does not.
         let tell = Arc::new(Notify::new());
         wanted.insert(log.clone(), Wanted { until, tell: Arc::clone(&tell) });
+        self.figures.published.set(wanted.len());
         drop(wanted);
         let agent = Arc::clone(self);
         self.publishers.spawn(async move {
             let publisher = Publisher::new(Arc::clone(&agent), log.clone(), said.known, tell);
             tokio::select! {
-                () = publisher.run() => {
-                    agent.wanted.lock().remove(&log);
-                }
+                () = publisher.run() => agent.forget(&mut agent.wanted.lock(), &log),
                 () = agent.wait_for_end(&log, lease) => {}
             }
         });
         Ok(())
+    }
+
+    fn forget(&self, wanted: &mut HashMap<LogPath, Wanted>, log: &LogPath) {
+        wanted.remove(log);
+        self.figures.published.set(wanted.len());
     }
 
     /// Waits until a log is no longer wanted, and removes it.
@@ -360,7 +432,7 @@ impl Agent {
                     let mut wanted = self.wanted.lock();
                     // An edge that renews it does so under the same lock.
                     if *lease.borrow() <= Instant::now() {
-                        wanted.remove(log);
+                        self.forget(&mut wanted, log);
                         return;
                     }
                 }
@@ -380,6 +452,7 @@ impl Agent {
         loop {
             turns.tick().await;
             let catalogue = List::walk(self.registry.access()).await;
+            self.figures.listed.set(catalogue.entries.len());
             let mut are_all = !catalogue.truncated;
             for entry in catalogue.entries {
                 let path = entry.log.as_path().as_os_str().as_bytes();
@@ -407,6 +480,9 @@ impl Agent {
             tracing::warn!(
                 "not everything could be published in time: the rest comes after the next start"
             );
+        }
+        if let Err(error) = self.save_places_once().await {
+            tracing::warn!(%error, "cannot save how far the logs were published");
         }
         self.tell_here(true).await;
         self.broker.flush(Duration::from_secs(1)).await;

@@ -8,8 +8,10 @@ use bytes::Bytes;
 use crate::broker::fields::{BadField, Fields};
 use crate::broker::message::{milliseconds, time};
 use crate::broker::names::{decode_path, encode_path};
+use crate::log::archive::Compression;
+use crate::log::mirrored::Successor;
 use crate::log::{Generation, Offset};
-use crate::mirror::RemotePosition;
+use crate::mirror::{RemotePast, RemotePosition};
 
 const ASK: &str = "Tc-Ask";
 const STATUS: &str = "Tc-Status";
@@ -25,6 +27,8 @@ const INSTANCE: &str = "Tc-Instance";
 const SINCE: &str = "Tc-Since";
 const VERSION: &str = "Tc-Version";
 const NEXT: &str = "Tc-Next";
+/// The same where others may have been between.
+const LATER: &str = "Tc-Later";
 const GONE: &str = "Tc-Gone";
 const TELL: &str = "Tc-Tell";
 
@@ -138,6 +142,11 @@ pub enum Request {
         /// The tag of the list that the edge has.
         known: Option<u64>,
     },
+    /// The files that had the name of a log before.
+    Past {
+        /// The log.
+        path: Vec<u8>,
+    },
     /// Bytes of a log.
     Range {
         /// The log.
@@ -163,6 +172,7 @@ impl Request {
             Self::List { page, known } => {
                 (ask("list").with(PAGE, page).with_some(TAG, *known), Bytes::new())
             }
+            Self::Past { path } => (ask("past").with(PATH, encode_path(path)), Bytes::new()),
             Self::Range { path, from, length } => {
                 let fields = ask("range").with(PATH, encode_path(path));
                 let fields = fields.with(GENERATION, from.generation).with(OFFSET, from.offset);
@@ -185,6 +195,7 @@ impl Request {
                 Self::Want { logs, tell: fields.get(TELL).is_some() }
             }
             "list" => Self::List { page: fields.parse(PAGE)?, known: fields.parse_some(TAG)? },
+            "past" => Self::Past { path: decode_path(fields.text(PATH)?) },
             "range" => {
                 let generation = generation(GENERATION, fields.text(GENERATION)?)?;
                 let offset = Offset(fields.parse(OFFSET)?);
@@ -252,8 +263,13 @@ pub enum Answer {
         size: u64,
         /// Those that were asked for, or the first of them.
         bytes: Bytes,
-        /// The generation that had the log's name directly after this one, if that is known.
-        next: Option<Generation>,
+        /// The generation that had the log's name after this one, if that is known.
+        next: Option<Successor>,
+    },
+    /// The files that had the name of a log before.
+    Past {
+        /// Lines of [`PastFile`], the oldest first.
+        lines: Bytes,
     },
     /// Nothing of that.
     Denied(Denial),
@@ -275,8 +291,13 @@ impl Answer {
                 (status("page").with(TAG, tag).with(PAGES, pages), lines.clone())
             }
             Self::Range { size, bytes, next } => {
-                (status("range").with(SIZE, size).with_some(NEXT, *next), bytes.clone())
+                let of = |is_direct: bool| {
+                    next.filter(|next| next.is_direct == is_direct).map(|next| next.generation)
+                };
+                let fields = status("range").with(SIZE, size);
+                (fields.with_some(NEXT, of(true)).with_some(LATER, of(false)), bytes.clone())
             }
+            Self::Past { lines } => (status("past"), lines.clone()),
             Self::Denied(denial) => {
                 let named = DENIALS.iter().find(|(known, _)| known == denial);
                 (status(named.map_or("unknown", |(_, name)| name)), Bytes::new())
@@ -303,14 +324,55 @@ impl Answer {
                 Self::Page { tag, pages, lines: payload }
             }
             "range" => {
-                let next = fields.get(NEXT).map(|text| generation(NEXT, text)).transpose()?;
+                let of = |name| fields.get(name).map(|text| generation(name, text)).transpose();
+                let next = match (of(NEXT)?, of(LATER)?) {
+                    (Some(generation), _) => Some(Successor { generation, is_direct: true }),
+                    (None, Some(generation)) => Some(Successor { generation, is_direct: false }),
+                    (None, None) => None,
+                };
                 Self::Range { size: fields.parse(SIZE)?, bytes: payload, next }
             }
+            "past" => Self::Past { lines: payload },
             _ => match DENIALS.iter().find(|(_, name)| *name == status) {
                 Some((denial, _)) => Self::Denied(*denial),
                 None => return Err(BadField { name: STATUS, value: Some(status.to_owned()) }),
             },
         })
+    }
+}
+
+/// A line of the past of a log: `GENERATION SIZE MODIFIED GAP COMPRESSION PATH`; `-` for what is not
+/// known, or is none.
+pub struct PastFile;
+
+impl PastFile {
+    /// The line, with its newline.
+    #[must_use]
+    pub fn line(past: &RemotePast) -> String {
+        let RemotePast { path, generation, compression, modified, disk_size, is_gap_after } = past;
+        let modified = modified.map_or_else(|| "-".to_owned(), |it| milliseconds(it).to_string());
+        let compression = compression.map_or("-", Compression::ending);
+        let (gap, path) = (u8::from(*is_gap_after), encode_path(path));
+        format!("{generation} {disk_size} {modified} {gap} {compression} {path}\n")
+    }
+
+    /// The file of a line. None for what is none.
+    #[must_use]
+    pub fn of_line(line: &str) -> Option<RemotePast> {
+        let mut parts = line.splitn(6, ' ');
+        let generation = parts.next()?.parse().ok()?;
+        let disk_size = parts.next()?.parse().ok()?;
+        let modified = match parts.next()? {
+            "-" => None,
+            text => Some(time(text.parse().ok()?)),
+        };
+        let is_gap_after = parts.next()? == "1";
+        let compression = match parts.next()? {
+            "-" => None,
+            ending => Some(*Compression::ALL.iter().find(|it| it.ending() == ending)?),
+        };
+        let path = decode_path(parts.next()?);
+        Some(RemotePast { path, generation, compression, modified, disk_size, is_gap_after })
     }
 }
 
@@ -384,6 +446,7 @@ mod tests {
                 let from = RemotePosition { generation, offset: Offset(offset) };
                 Request::Range { path, from, length }
             }),
+            any_path().prop_map(|path| Request::Past { path }),
         ]
     }
 
@@ -398,10 +461,14 @@ mod tests {
             (any::<u64>(), any::<usize>(), any::<Vec<u8>>()).prop_map(|(tag, pages, lines)| {
                 Answer::Page { tag, pages, lines: lines.into() }
             }),
-            (any::<u64>(), any::<Vec<u8>>(), any::<Option<u32>>()).prop_map(
-                |(size, bytes, nonce)| {
+            any::<Vec<u8>>().prop_map(|lines| Answer::Past { lines: lines.into() }),
+            (any::<u64>(), any::<Vec<u8>>(), any::<Option<(u32, bool)>>()).prop_map(
+                |(size, bytes, next)| {
                     let identity = Identity { device: 1, inode: 2 };
-                    let next = nonce.map(|nonce| Generation::new(identity, nonce, b"head"));
+                    let next = next.map(|(nonce, is_direct)| {
+                        let generation = Generation::new(identity, nonce, b"head");
+                        Successor { generation, is_direct }
+                    });
                     Answer::Range { size, bytes: bytes.into(), next }
                 }
             ),
@@ -429,6 +496,23 @@ mod tests {
             let line = log.line();
             prop_assert_eq!(line.lines().count(), 1);
             prop_assert_eq!(ListedLog::of_line(line.trim_end_matches('\n')), Some(log));
+        }
+
+        #[test]
+        fn a_file_of_the_past_survives_its_line(
+            path in any_path(),
+            disk_size: u64,
+            since: Option<u32>,
+            kind in 0..=Compression::ALL.len(),
+            is_gap_after: bool,
+        ) {
+            let time = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(u64::from(seconds));
+            let generation = Generation::new(Identity { device: 1, inode: 2 }, 7, b"the head");
+            let (modified, compression) = (since.map(time), Compression::ALL.get(kind).copied());
+            let past = RemotePast { path, generation, compression, modified, disk_size, is_gap_after };
+            let line = PastFile::line(&past);
+            prop_assert_eq!(line.lines().count(), 1);
+            prop_assert_eq!(PastFile::of_line(line.trim_end_matches('\n')), Some(past));
         }
 
         #[test]

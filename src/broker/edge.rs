@@ -19,7 +19,8 @@ use crate::broker::names::HostName;
 use crate::broker::nats::Broker;
 use crate::log::Generation;
 use crate::mirror::{
-    FetchError, Fetched, Host, Remote, RemoteEvent, RemoteLog, RemoteName, RemotePosition,
+    Connection, FetchError, Fetched, Host, Remote, RemoteEvent, RemoteLog, RemoteName, RemotePast,
+    RemotePosition,
 };
 use follow::Following;
 use hosts::Hosts;
@@ -69,6 +70,11 @@ impl Remote for Edge {
         self.hosts.revision()
     }
 
+    fn connection(&self) -> Connection {
+        let link = *self.broker.link().borrow();
+        Connection { is_up: link.is_up, losses: link.losses() }
+    }
+
     fn follow(
         &self,
         log: &RemoteName,
@@ -103,6 +109,15 @@ impl Remote for Edge {
         Box::pin(async move {
             let Ok(host) = host else { return Err(FetchError::Refused) };
             fetch::fetch(&broker, &host, &path, &generation, range).await
+        })
+    }
+
+    fn past(&self, log: &RemoteName) -> BoxFuture<'static, Result<Vec<RemotePast>, FetchError>> {
+        let broker = self.broker.clone();
+        let (host, path) = (log.host.parse::<HostName>(), Arc::clone(&log.path));
+        Box::pin(async move {
+            let Ok(host) = host else { return Err(FetchError::Refused) };
+            fetch::past(&broker, &host, &path).await
         })
     }
 }

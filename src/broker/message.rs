@@ -247,6 +247,19 @@ pub fn place(fields: &Fields, path: &[u8]) -> Option<(RemotePosition, Offset)> {
     Some((at, Offset(end.max(number(TO).unwrap_or(0)))))
 }
 
+/// Which generation came directly after which other one, as a message says without its payload, and
+/// where the first of them ended. None for one that says no such thing, or is of another log.
+#[must_use]
+pub fn succession(fields: &Fields, path: &[u8]) -> Option<(RemotePosition, Generation)> {
+    let (at, _) = place(fields, path)?;
+    let reason = by_name(fields, Reason::ALL, reason_name).ok()?;
+    let generation = parse_generation(fields, BEFORE_GENERATION).ok()??;
+    let offset = Offset(fields.parse_some(BEFORE_OFFSET).ok()??);
+    let is_other = !generation.is(&at.generation);
+    let is_succession = !matches!(reason, Reason::Late | Reason::Back | Reason::Joined);
+    (is_other && is_succession).then_some((RemotePosition { generation, offset }, at.generation))
+}
+
 const WAIT_REASONS: [WaitReason; 4] =
     [WaitReason::Missing, WaitReason::Untailable, WaitReason::Unreadable, WaitReason::Unreachable];
 

@@ -79,6 +79,14 @@ pub struct Link {
     pub changes: u64,
 }
 
+impl Link {
+    /// How often it was lost: it begins with a connection.
+    #[must_use]
+    pub fn losses(self) -> u64 {
+        self.changes.div_ceil(2)
+    }
+}
+
 /// Limits of the stream that an agent makes.
 #[derive(Clone, Copy, Debug)]
 pub struct StreamLimits {

@@ -1,22 +1,27 @@
 //! `tailcast agent`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 
-use crate::broker::agent::{self, AgentFailure, Publish, Settings};
+use crate::broker::agent::{self, AgentFailure, Figures, Places, Publish, Settings};
 use crate::broker::{Broker, HostName, StreamLimits, names};
 use crate::cli::broker::{Place, refused};
 use crate::cli::failure::{Failure, OrFail};
-use crate::cli::serve::{signals, systemd};
+use crate::cli::listen::{Bound, ListenAddress};
+use crate::cli::serve::{signals, systemd, usual_directory};
 use crate::cli::size::bytes;
 use crate::cli::span::span;
 use crate::cli::{AccessLogFormat, HINT_LIMITS, init_logging, print, raise_descriptor_limit};
 use crate::log::Access;
+use crate::serve::serve_figures;
 
 /// How many files the agent wants to have open.
 const DESCRIPTORS: u64 = 16_384;
+/// The directory below that of the state.
+const PLACES: &str = "agent";
 /// What the agent does is little work for most of the time.
 const THREADS: usize = 2;
 
@@ -74,6 +79,16 @@ pub(super) struct Arguments {
     /// The same: on how many servers of the broker
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=5), env = "TAILCAST_STREAM_REPLICAS")]
     stream_replicas: u8,
+
+    /// Keep here how far the logs were published, with `--publish always`
+    /// [default: the directory of a service's state, or `~/.local/state/tailcast`]
+    #[arg(long, value_name = "DIR", env = "TAILCAST_STATE_DIR")]
+    state_dir: Option<PathBuf>,
+
+    /// Serve metrics for Prometheus at this address, as `/_/metrics`: `HOST:PORT`, or `unix:/path` for a
+    /// unix socket
+    #[arg(long, value_name = "ADDRESS", env = "TAILCAST_METRICS")]
+    metrics: Option<ListenAddress>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -108,6 +123,35 @@ impl Arguments {
     }
 }
 
+impl Arguments {
+    /// How far the logs were published before.
+    fn places(&self, settings: &Settings) -> Result<Places, Failure> {
+        if settings.publish == Publish::Wanted {
+            return Ok(Places::default());
+        }
+        let open = |directory: &Path| Places::open(&directory.join(PLACES), settings.host.as_str());
+        if let Some(directory) = &self.state_dir {
+            let context = format!("cannot use `{}`", directory.display());
+            let hint = "give `--state-dir` a directory that this user may write";
+            return open(directory).context(context).or_usage(hint);
+        }
+        let opened = usual_directory().map(|directory| open(&directory));
+        let why = match opened {
+            Some(Ok(places)) => return Ok(places),
+            Some(Err(error)) => error.to_string(),
+            None => "there is no directory for it".to_owned(),
+        };
+        let hint = "give `--state-dir DIR`";
+        tracing::warn!(
+            why,
+            hint,
+            "cannot keep how far the logs are published: logs whose messages have left the stream are \
+             sent once more after a restart"
+        );
+        Ok(Places::default())
+    }
+}
+
 /// Publishes until a signal ends it.
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let settings = arguments.settings()?;
@@ -127,6 +171,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         Failure::usage(error, hint)
     })?;
     init_logging("tailcast=info,warn,async_nats=off", AccessLogFormat::Text);
+    let places = arguments.places(&settings)?;
     raise_descriptor_limit(DESCRIPTORS);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(THREADS)
@@ -137,6 +182,15 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let ended = runtime.block_on(async {
         let shutdown = signals().context("cannot handle signals").or_usage(HINT_LIMITS)?;
         tokio::pin!(shutdown);
+        // An address that cannot be had is a mistake, also while the broker is not there yet.
+        let addresses: Vec<ListenAddress> = arguments.metrics.iter().cloned().collect();
+        let mut metrics = Bound::to(&addresses, "http").await?;
+        for link in &metrics.links {
+            tracing::info!(at = %format!("{link}/_/metrics"), "serving metrics");
+        }
+        let figures = Arc::<Figures>::default();
+        let listeners = std::mem::take(&mut metrics.listeners).into_iter().collect();
+        let serving = tokio::spawn(serve_figures(listeners, Arc::clone(&figures)));
         let connected = tokio::select! {
             connected = Broker::connect_in_time(&options) => connected,
             () = &mut shutdown => return Ok(()),
@@ -154,8 +208,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
                 tracing::debug!(why = failure.causes(), "cannot print");
             }
         };
-        let ended = agent::run(broker, access, settings.clone(), on_ready, shutdown).await;
+        let ended =
+            agent::run(broker, access, settings.clone(), figures, places, on_ready, shutdown).await;
         watching.abort();
+        serving.abort();
         ended.map_err(|failure| explained(failure, &address))
     });
     // A read that hangs on a dead disk must not delay the exit.

@@ -30,6 +30,8 @@ use layers::Given;
 use reload::{First, Reloader};
 use stdin::{STDIN_PATH, Stdin};
 
+#[cfg(feature = "nats")]
+pub(super) use accounts::usual_directory;
 pub(super) use arguments::Arguments;
 pub(super) use meaning::{ConfigArguments, check};
 

@@ -350,7 +350,13 @@ impl Access {
     /// links lead.
     #[must_use]
     pub fn admits(&self, log: &LogPath) -> bool {
-        self.is_in_scope(log.as_path()) && self.is_inside(log.as_path())
+        // Another machine gives all matches of a pattern, whose names are not checked here.
+        let is_wholly = |directory: Option<&Path>| directory.is_some_and(|it| self.is_in_scope(it));
+        self.is_in_scope(log.as_path())
+            && self.is_inside(log.as_path())
+            && (log.pattern().is_none()
+                || !self.is_mirrored(log)
+                || is_wholly(log.as_path().parent()))
     }
 
     /// Whether everything in a scope may be read here, as far as the prefixes go.

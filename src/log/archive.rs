@@ -35,6 +35,9 @@ pub enum Compression {
 }
 
 impl Compression {
+    /// Each of them.
+    pub const ALL: [Self; 4] = [Self::Gzip, Self::Zstd, Self::Xz, Self::Bzip2];
+
     /// The compression of a file that begins with these bytes; None for a plain file.
     #[must_use]
     pub fn of(head: &[u8]) -> Option<Self> {

@@ -35,8 +35,8 @@ use crate::log::file::{LogFile, Nuls, Read};
 use crate::log::fingerprint::Fingerprint;
 use crate::log::follower::events::{FileEvent, Poll};
 use crate::log::follower::rotation::RotationTracker;
-use crate::log::follower::tailed_file::TailedFile;
-use crate::log::mirrored::{FoundFile, Mirror, is_mirrored};
+use crate::log::follower::tailed_file::{RememberedFile, TailedFile};
+use crate::log::mirrored::{FoundFile, Mirror, Successor, is_mirrored};
 use crate::log::pattern::{self, Pattern};
 use crate::log::position::{Chunk, Generation, Offset};
 use crate::log::rotated::{self, OldFiles, PastFile};
@@ -95,14 +95,37 @@ pub struct HistoryFile {
     /// How many bytes it has on the disk.
     pub disk_size: u64,
     /// None for the present file.
-    past: Option<PastFile>,
+    past: Option<Past>,
+}
+
+/// Where a file of the past lies.
+#[derive(Clone, Debug)]
+enum Past {
+    Here(PastFile),
+    /// On another machine, which gives it by its generation.
+    Elsewhere {
+        path: LogPath,
+        is_gap_after: bool,
+    },
 }
 
 impl HistoryFile {
     /// The path of a file that has lost the log's name; None for the present file.
     #[must_use]
     pub fn past_path(&self) -> Option<&LogPath> {
-        self.past.as_ref().map(|past| &past.path)
+        self.past.as_ref().map(|past| match past {
+            Past::Here(past) => &past.path,
+            Past::Elsewhere { path, .. } => path,
+        })
+    }
+
+    /// Whether, by the names, a file is missing between this one and the next.
+    #[must_use]
+    pub fn is_gap_after(&self) -> bool {
+        self.past.as_ref().is_some_and(|past| match past {
+            Past::Here(past) => past.is_gap_after,
+            Past::Elsewhere { is_gap_after, .. } => *is_gap_after,
+        })
     }
 }
 
@@ -144,6 +167,8 @@ pub struct Follower {
     unpublished_files: AtomicUsize,
     /// Files that had the name before the first poll.
     old_files: OldFiles,
+    /// What was published of the log last, before this follower began.
+    recalled: Mutex<Option<RememberedFile>>,
     /// Locked during a search for a file, because another viewer may need the same file.
     finding: tokio::sync::Mutex<()>,
 }
@@ -169,8 +194,15 @@ impl Follower {
             excess_files: AtomicUsize::new(0),
             unpublished_files: AtomicUsize::new(0),
             old_files: OldFiles::default(),
+            recalled: Mutex::default(),
             finding: tokio::sync::Mutex::default(),
         }
+    }
+
+    /// Says what was published of the log last, before this follower began. Where the file proves to be
+    /// the same, it goes on with its generation, also under another name.
+    pub(crate) fn recall(&self, file: RememberedFile) {
+        *self.recalled.lock() = Some(file);
     }
 
     /// The log's name.
@@ -321,7 +353,9 @@ impl Follower {
     async fn find_next_elsewhere(&self, mirror: &Arc<dyn Mirror>, span: &Span) -> NextRotated {
         let unknown = NextRotated { span: None, follows_directly: false };
         let before = span.signed();
-        let Some(next) = mirror.next(&self.log, before).await.filter(|next| !next.is(&before))
+        let next = mirror.next(&self.log, before).await;
+        let Some(Successor { generation: next, is_direct }) =
+            next.filter(|next| !next.generation.is(&before))
         else {
             return unknown;
         };
@@ -345,7 +379,48 @@ impl Follower {
                 span.map(|span| SpanReader::enter(&span))
             }
         };
-        NextRotated { follows_directly: span.is_some(), span }
+        NextRotated { follows_directly: is_direct && span.is_some(), span }
+    }
+
+    /// What comes next in the history of a log of another machine.
+    async fn find_next_named_elsewhere(
+        self: &Arc<Self>,
+        mirror: &Arc<dyn Mirror>,
+        span: &Span,
+    ) -> NextRotated {
+        let history = self.history_elsewhere(mirror).await;
+        let own = history.iter().position(|file| file.generation.is(&span.generation));
+        let Some(own) = own else {
+            let _finding = self.finding.lock().await;
+            return self.find_next_elsewhere(mirror, span).await;
+        };
+        let is_complete = !history[own].is_gap_after();
+        let next = history.get(own + 1).filter(|next| {
+            let is_followed = self.timeline().contains(next.generation);
+            next.past.is_some() && !is_followed
+        });
+        let Some(next) = next else {
+            return NextRotated { span: None, follows_directly: is_complete };
+        };
+        let span = self.open_elsewhere(mirror, next.generation).await;
+        NextRotated { follows_directly: is_complete && span.is_some(), span }
+    }
+
+    /// The span of a file of another machine's log, from its first byte on.
+    async fn open_elsewhere(
+        &self,
+        mirror: &Arc<dyn Mirror>,
+        generation: Generation,
+    ) -> Option<SpanReader> {
+        let known = {
+            let timeline = self.timeline();
+            timeline.find(generation, Offset(0)).map(|span| SpanReader::enter(&span))
+        };
+        if known.is_some() {
+            return known;
+        }
+        let found = mirror.find(&self.log, generation, Offset(0)).await.ok()??;
+        self.take_in_mirrored(found, Offset(0)).map(|span| SpanReader::enter(&span))
     }
 
     fn seek_rotated(&self, generation: Generation, offset: Offset) -> Sought<SpanReader> {
@@ -401,6 +476,9 @@ impl Follower {
         by_name: bool,
     ) -> NextRotated {
         if let Some(mirror) = self.access.mirror_of(&self.log) {
+            if by_name {
+                return self.find_next_named_elsewhere(&mirror, span).await;
+            }
             let _finding = self.finding.lock().await;
             return self.find_next_elsewhere(&mirror, span).await;
         }
@@ -458,7 +536,7 @@ impl Follower {
             let is_before = |file: &HistoryFile| file.generation.is(&before_span.generation);
             let from = match history.iter().position(is_before) {
                 Some(at) => {
-                    follows_directly &= history[at].past.as_ref().is_none_or(|it| !it.is_gap_after);
+                    follows_directly &= !history[at].is_gap_after();
                     at + 1
                 }
                 // It was removed since. The times say what comes next.
@@ -471,7 +549,8 @@ impl Follower {
             };
             let is_followed = |file: &HistoryFile| self.timeline().contains(file.generation);
             let next = history.get(from).filter(|file| !is_followed(file));
-            let Some((next, past)) = next.and_then(|next| Some((next, next.past.as_ref()?))) else {
+            let past = next.and_then(|next| Some((next, next.past.as_ref()?)));
+            let Some((next, Past::Here(past))) = past else {
                 return Sought::Found(NextRotated { span: None, follows_directly });
             };
             let Some(file) = past.open(&self.access) else { continue };
@@ -518,17 +597,16 @@ impl Follower {
 
     /// The past of the log and its present file, the oldest file first.
     pub async fn history(self: &Arc<Self>) -> Vec<HistoryFile> {
+        if let Some(mirror) = self.access.mirror_of(&self.log) {
+            return self.history_elsewhere(&mirror).await;
+        }
         let follower = Arc::clone(self);
         blocking::run(self.device, move || follower.read_history()).await.unwrap_or_default()
     }
 
     /// The same. It may block.
     fn read_history(&self) -> Vec<HistoryFile> {
-        let past = match self.access.mirror_of(&self.log) {
-            // Another machine tells its present file, and what comes after a file that is asked for.
-            Some(_) => Vec::new(),
-            None => self.old_files.past(&self.access, &self.log),
-        };
+        let past = self.old_files.past(&self.access, &self.log);
         let there: HashSet<Identity> =
             past.iter().map(|(_, identified)| identified.generation.identity).collect();
         let mut files: Vec<HistoryFile> = Vec::with_capacity(past.len() + 1);
@@ -550,10 +628,38 @@ impl Follower {
                 compression: identified.compression,
                 modified: Some(file.modified),
                 disk_size: file.size,
-                past: Some(file),
+                past: Some(Past::Here(file)),
             });
         }
         files.reverse();
+        self.with_present(files)
+    }
+
+    /// The same for a log of another machine. What that does not say is not known.
+    async fn history_elsewhere(&self, mirror: &Arc<dyn Mirror>) -> Vec<HistoryFile> {
+        let past = match mirror.past(&self.log).await {
+            Ok(past) => past,
+            Err(refusal) => {
+                tracing::debug!(log = %self.log.display(), %refusal, "its past is not known");
+                Vec::new()
+            }
+        };
+        let files = past.into_iter().filter_map(|file| {
+            let path = self.access.locate(&file.path).ok()?;
+            let known = self.timeline().known_twin(&file.generation);
+            Some(HistoryFile {
+                generation: known.unwrap_or(file.generation),
+                compression: file.compression,
+                modified: file.modified,
+                disk_size: file.disk_size,
+                past: Some(Past::Elsewhere { path, is_gap_after: file.is_gap_after }),
+            })
+        });
+        self.with_present(files.collect())
+    }
+
+    /// The files of the past, and the present one.
+    fn with_present(&self, mut files: Vec<HistoryFile>) -> Vec<HistoryFile> {
         let present = {
             let timeline = self.timeline();
             timeline.present().cloned()
@@ -582,9 +688,16 @@ impl Follower {
     /// The span of a file of the log's history, whose file stays open as long as it is read.
     pub async fn open_history(self: &Arc<Self>, file: &HistoryFile) -> Option<SpanReader> {
         let generation = file.generation;
-        let Some(past) = file.past.clone() else {
-            let timeline = self.timeline();
-            return timeline.last_of(generation).map(|span| SpanReader::enter(&span));
+        let past = match file.past.clone() {
+            Some(Past::Here(past)) => past,
+            Some(Past::Elsewhere { .. }) => {
+                let mirror = self.access.mirror_of(&self.log)?;
+                return self.open_elsewhere(&mirror, generation).await;
+            }
+            None => {
+                let timeline = self.timeline();
+                return timeline.last_of(generation).map(|span| SpanReader::enter(&span));
+            }
         };
         let _finding = self.finding.lock().await;
         let known = {
@@ -629,8 +742,8 @@ impl Follower {
     }
 
     /// Adds a file that was found again to the timeline. It keeps the generation that was `asked`
-    /// for if this follower issued that generation. The tracker then reads the file for late
-    /// writers.
+    /// for if this follower issued that generation, or if that was published before it began. The
+    /// tracker then reads the file for late writers.
     fn take_in(
         &self,
         asked: Option<Generation>,
@@ -638,7 +751,15 @@ impl Follower {
         file: LogFile,
     ) -> Option<SpanReader> {
         let end = file.written_end(file.status().ok()?.size).ok()?;
-        let tailed = TailedFile::found(file, end).ok()?;
+        let mut tailed = TailedFile::found(file, end).ok()?;
+        let recalled = self.recalled.lock().clone();
+        let is_wanted =
+            |recalled: &RememberedFile| asked.is_none_or(|asked| recalled.generation.is(&asked));
+        if let Some(recalled) = recalled.filter(is_wanted)
+            && recalled.is_in(&tailed.file, tailed.head())
+        {
+            tailed.generation = recalled.generation.signed_by(tailed.head());
+        }
         let (generation, file) = (tailed.generation, Arc::clone(&tailed.file));
         // Nobody writes to a file that was compressed, or that is much older than the present one.
         let written = |file: &LogFile| file.status().ok().map(|status| status.modified);

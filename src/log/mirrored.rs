@@ -17,6 +17,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 
 use crate::log::access::{LogPath, Refusal};
+use crate::log::archive::Compression;
 use crate::log::file::{LogFile, Status};
 use crate::log::follower::events::FileEvent;
 use crate::log::position::{Generation, Offset};
@@ -63,6 +64,57 @@ pub struct Listed {
     pub is_away: bool,
 }
 
+/// The generation that had the name of a log after another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Successor {
+    /// The generation.
+    pub generation: Generation,
+    /// It is certain that none was between the two.
+    pub is_direct: bool,
+}
+
+/// A file of another machine that had the name of a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PastElsewhere {
+    /// Its path now: `/@HOST/absolute/path`, in bytes.
+    pub path: Vec<u8>,
+    /// The generation of its content.
+    pub generation: Generation,
+    /// How it is compressed there; None where it is read as it is.
+    pub compression: Option<Compression>,
+    /// When it was last written, by the clock of its machine.
+    pub modified: Option<SystemTime>,
+    /// How many bytes it has on the disk of its machine.
+    pub disk_size: u64,
+    /// By the names, a file is missing between this one and the next.
+    pub is_gap_after: bool,
+}
+
+/// What is counted of the logs of other machines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Whether there is a connection to whatever brings them.
+    pub is_connected: bool,
+    /// How often that was lost.
+    pub losses: u64,
+    /// The machines that are known.
+    pub machines: u64,
+    /// Those of them that do not answer.
+    pub machines_away: u64,
+    /// The logs that are followed now.
+    pub followed: u64,
+    /// Bytes that came because their logs are followed.
+    pub fed_bytes: u64,
+    /// Bytes that were fetched because somebody read them.
+    pub fetched_bytes: u64,
+    /// Bytes that are kept.
+    pub kept_bytes: u64,
+    /// The most bytes that are kept.
+    pub kept_bytes_max: u64,
+    /// Files that were removed for others.
+    pub evicted_files: u64,
+}
+
 /// What brings the logs of other machines here.
 pub trait Mirror: Debug + Send + Sync + 'static {
     /// Follows a log. It waits a while for what the machine says.
@@ -79,8 +131,14 @@ pub trait Mirror: Debug + Send + Sync + 'static {
         offset: Offset,
     ) -> BoxFuture<'static, Result<Option<FoundFile>, Refusal>>;
 
-    /// The generation that had the log's name directly after another one, if that is known.
-    fn next(&self, log: &LogPath, before: Generation) -> BoxFuture<'static, Option<Generation>>;
+    /// The generation that had the log's name after another one, if that is known.
+    fn next(&self, log: &LogPath, before: Generation) -> BoxFuture<'static, Option<Successor>>;
+
+    /// The files that had the log's name before, the oldest first, as its machine knows them now.
+    ///
+    /// # Errors
+    /// [`Refusal::Unreachable`] when the machine does not answer.
+    fn past(&self, log: &LogPath) -> BoxFuture<'static, Result<Vec<PastElsewhere>, Refusal>>;
 
     /// What is known of a log without asking its machine.
     ///
@@ -93,6 +151,9 @@ pub trait Mirror: Debug + Send + Sync + 'static {
 
     /// The names of the machines that do not answer now, and since when.
     fn away(&self) -> Vec<(Arc<str>, SystemTime)>;
+
+    /// What is counted. It answers from memory.
+    fn figures(&self) -> Figures;
 }
 
 /// The bytes of one generation, of which some may not be here yet.

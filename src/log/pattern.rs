@@ -137,6 +137,18 @@ pub struct RequestedPath {
 }
 
 impl RequestedPath {
+    /// The path, in which `*` and `?` stand for the wildcards of a pattern.
+    #[must_use]
+    pub fn path(&self) -> &[u8] {
+        &self.path
+    }
+
+    /// The pattern, if the file's name is one.
+    #[must_use]
+    pub fn pattern(&self) -> Option<&Pattern> {
+        self.pattern.as_ref()
+    }
+
     /// A path by its symbols. In the name of a directory `?` is the character.
     ///
     /// # Errors

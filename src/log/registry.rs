@@ -445,6 +445,9 @@ impl Registry {
         };
         let access = self.access_for(log);
         let follower = Arc::new(Follower::new(access, log.clone(), device, BROADCAST_MESSAGES));
+        if let Some(remembered) = self.remembered(log) {
+            follower.recall(remembered);
+        }
         follower.publish(first);
         let subscription = Subscription::new(Presence::enter(&follower));
         entry.insert(Arc::clone(&follower));

@@ -303,6 +303,13 @@ impl Timeline {
         known.find(is_of_it).map(|span| span.signed())
     }
 
+    /// The generation under which a file of another machine is known already, which now calls it so.
+    pub(super) fn known_twin(&self, generation: &Generation) -> Option<Generation> {
+        let spans = self.spans.iter().rev().chain(&self.rotated);
+        let mut known = spans.filter(|span| !span.state().lost).map(|span| span.signed());
+        known.find(|known| known.is(generation) || known.has_signature_of(generation))
+    }
+
     /// The generation that was followed in a file which `is_gone`, and whose content begins as that
     /// of a compressed file.
     pub(super) fn known_content(

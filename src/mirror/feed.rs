@@ -6,6 +6,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -17,8 +18,8 @@ use crate::log::follower::events::FileEvent;
 use crate::log::position::SIGNATURE_BYTES_MAX;
 use crate::log::timeline::{Reason, WaitReason};
 use crate::log::{Generation, Offset, blocking};
-use crate::mirror::logs::{Logs, bring_head, mirrored};
-use crate::mirror::remote::{RemoteEvent, RemoteName, RemotePosition};
+use crate::mirror::logs::{Logs, bring_head, mirrored, patiently};
+use crate::mirror::remote::{FetchError, Fetched, RemoteEvent, RemoteName, RemotePosition};
 use crate::mirror::spool::SpoolFile;
 
 /// So many generations are sought that a log had while its machine was away.
@@ -45,6 +46,14 @@ struct Present {
     end: u64,
 }
 
+/// A generation that a log had while it could not be heard.
+struct Between {
+    generation: Generation,
+    size: u64,
+    /// By the one after it.
+    is_followed_directly: bool,
+}
+
 impl Present {
     fn is(&self, generation: &Generation) -> bool {
         self.generation.is(generation) || self.alias.is_some_and(|alias| alias.is(generation))
@@ -69,8 +78,15 @@ impl Present {
     }
 }
 
+impl Drop for Pump {
+    fn drop(&mut self) {
+        self.logs.followed.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Pump {
     pub(super) fn new(logs: Arc<Logs>, name: RemoteName) -> Self {
+        logs.followed.fetch_add(1, Ordering::Relaxed);
         Self { logs, name, present: None, waiting: None, said: None }
     }
 
@@ -108,6 +124,7 @@ impl Pump {
 
     /// What is published for an event.
     pub(super) async fn hear(&mut self, event: RemoteEvent) -> Vec<FileEvent> {
+        tracing::trace!(log = ?self.name, ?event, "heard");
         let mut events = Vec::new();
         match event {
             RemoteEvent::Turn { .. } | RemoteEvent::Bytes { .. } | RemoteEvent::Gap { .. } => {
@@ -279,6 +296,10 @@ impl Pump {
             let its = self.logs.remote.fetch(&self.name, generation, range).await;
             match (own.await.flatten(), its) {
                 (Some(own), Ok(its)) if own == its.bytes => {}
+                // Nobody can say it now. The machine itself has gone on there with the same proof.
+                (_, Err(FetchError::Unreachable | FetchError::Busy)) => {
+                    return generation.has_signature_of(&present.kept.head().signed);
+                }
                 _ => return false,
             }
         }
@@ -308,19 +329,23 @@ impl Pump {
             _ => {}
         }
         let from = present.alias.unwrap_or(own);
-        let Some(between) = self.between(from, next).await else { return Ok(false) };
-        for (generation, size) in between {
+        let mut is_direct = true;
+        for Between { generation, size, is_followed_directly } in self.between(from, next).await {
             if !self.present.as_ref().is_some_and(|present| present.is(&generation)) {
+                if !is_direct {
+                    events.push(FileEvent::FilesMissing);
+                }
                 let entered = self.enter(generation, size).await?;
-                if let Some(present) = self.present.replace(entered) {
+                if let Some(present) = self.present.replace(entered).filter(|_| is_direct) {
                     present.kept.hear_next(generation);
                 }
                 self.waiting = None;
                 events.extend(self.present.as_ref().map(|present| present.began(Reason::Rotated)));
             }
             self.extend(generation, size, events);
+            is_direct = is_followed_directly;
         }
-        Ok(true)
+        Ok(is_direct)
     }
 
     /// Publishes that the present generation reaches up to here.
@@ -339,19 +364,38 @@ impl Pump {
         Some(self.logs.remote.fetch(&self.name, generation, 0..0).await.ok()?.size)
     }
 
-    /// The generations from one to another, without that, each with its size. None where the machine
-    /// does not know all of them.
-    async fn between(&self, from: Generation, to: Generation) -> Option<Vec<(Generation, u64)>> {
-        let (mut all, mut generation) = (Vec::new(), from);
+    /// The generations from one to another, without that, as far as its machine knows them. With the
+    /// first one in any case.
+    async fn between(&self, from: Generation, to: Generation) -> Vec<Between> {
+        let (mut all, mut generation) = (Vec::<Between>::new(), from);
+        let remote = &self.logs.remote;
         while all.len() < BETWEEN_MAX {
-            let asked = self.logs.remote.fetch(&self.name, &generation, 0..0).await.ok()?;
-            all.push((generation, asked.size));
-            generation = asked.next?;
-            if generation.is(&to) {
-                return Some(all);
+            let asked = patiently(|| remote.fetch(&self.name, &generation, 0..0)).await;
+            let next = asked.as_ref().ok().and_then(|asked| asked.next);
+            // The machine may have another name for the file that it has turned to.
+            let is_last = next.is_some_and(|next| {
+                next.generation.is(&to) || next.generation.has_signature_of(&to)
+            });
+            if let Ok(Fetched { size, .. }) = asked {
+                let is_followed_directly = next.is_some_and(|next| next.is_direct);
+                all.push(Between { generation, size, is_followed_directly });
+            }
+            let is_known = |next: &Generation| all.iter().any(|it| it.generation.is(next));
+            match next.filter(|next| !is_last && !is_known(&next.generation)) {
+                Some(next) => generation = next.generation,
+                None if is_last => return all,
+                None => break,
             }
         }
-        None
+        // Something between is not known.
+        match all.last_mut() {
+            Some(last) => last.is_followed_directly = false,
+            None => {
+                let (generation, size) = (from, 0);
+                all.push(Between { generation, size, is_followed_directly: false });
+            }
+        }
+        all
     }
 
     async fn bytes(
@@ -367,6 +411,7 @@ impl Pump {
         self.go_on(events);
         let Some(present) = &mut self.present else { return Ok(()) };
         let start = at.offset.0;
+        self.logs.fed.add(bytes.len());
         let (kept, keep) = (Arc::clone(&present.kept), bytes.clone());
         let generation = at.generation;
         let keeping = blocking::run(0, move || {

@@ -9,7 +9,8 @@ use tokio::sync::{SetOnce, mpsc};
 
 use crate::log::Generation;
 use crate::mirror::remote::{
-    FetchError, Fetched, Host, Remote, RemoteEvent, RemoteLog, RemoteName, RemotePosition,
+    Connection, FetchError, Fetched, Host, Remote, RemoteEvent, RemoteLog, RemoteName, RemotePast,
+    RemotePosition,
 };
 
 /// How many events of a log wait for its mirror.
@@ -37,6 +38,10 @@ impl Remote for LaterRemote {
 
     fn revision(&self) -> u64 {
         self.0.get().map_or(0, |remote| remote.revision())
+    }
+
+    fn connection(&self) -> Connection {
+        self.0.get().map_or_else(Connection::default, |remote| remote.connection())
     }
 
     fn follow(
@@ -75,6 +80,13 @@ impl Remote for LaterRemote {
     ) -> BoxFuture<'static, Result<Fetched, FetchError>> {
         match self.0.get() {
             Some(remote) => remote.fetch(log, generation, range),
+            None => std::future::ready(Err(FetchError::Unreachable)).boxed(),
+        }
+    }
+
+    fn past(&self, log: &RemoteName) -> BoxFuture<'static, Result<Vec<RemotePast>, FetchError>> {
+        match self.0.get() {
+            Some(remote) => remote.past(log),
             None => std::future::ready(Err(FetchError::Unreachable)).boxed(),
         }
     }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
@@ -16,10 +16,13 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
 use crate::log::file::{LogFile, Status};
-use crate::log::mirrored::{Feed, FoundFile, Listed, Mirror};
+use crate::log::metrics::Counter;
+use crate::log::mirrored::{Feed, Figures, FoundFile, Listed, Mirror, PastElsewhere, Successor};
 use crate::log::{Generation, LogPath, Offset, Refusal, blocking};
 use crate::mirror::feed::Pump;
-use crate::mirror::remote::{FetchError, Fetched, Remote, RemoteEvent, RemoteName, RemotePosition};
+use crate::mirror::remote::{
+    FetchError, Fetched, Remote, RemoteEvent, RemoteName, RemotePast, RemotePosition,
+};
 use crate::mirror::spool::{Spool, SpoolFile};
 
 /// How long a new follower waits for the first word of the machine.
@@ -29,6 +32,8 @@ const FIRST_TIME_MAX: Duration = Duration::from_secs(3);
 const GO_ON_TIME_MAX: Duration = Duration::from_secs(600);
 /// A machine that does not answer for so long is told to be out of reach.
 const SILENCE_TIME_MAX: Duration = Duration::from_secs(3);
+/// A machine that is not ready to give a file is waited for so long. It may have to unpack it.
+const BUSY_TIME_MAX: Duration = Duration::from_secs(120);
 const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 /// How many publications wait for the follower.
 const FEED_LEN: usize = 16;
@@ -50,15 +55,33 @@ pub(super) struct Logs {
     runtime: Handle,
     /// Which generation came directly before which other one, where no file of the first is kept.
     successions: Mutex<HashMap<RemoteName, (Generation, Generation)>>,
+    /// How many logs are followed.
+    pub(super) followed: AtomicU64,
+    /// Bytes that came by themselves.
+    pub(super) fed: Counter,
 }
 
-/// The name of a log by its path: `/@HOST/absolute/path`.
-fn name_of(path: &Path) -> Option<RemoteName> {
-    let path = path.as_os_str().as_bytes().strip_prefix(b"/@")?;
+/// The name of a log by its path, `/@HOST/absolute/path`, and by its pattern.
+fn name_of(log: &LogPath) -> Option<RemoteName> {
+    let path = log.as_path().as_os_str().as_bytes().strip_prefix(b"/@")?;
     let at = path.iter().position(|&byte| byte == b'/')?;
     let (host, path) = path.split_at(at);
     let host = std::str::from_utf8(host).ok().filter(|host| !host.is_empty())?;
-    Some(RemoteName { host: host.into(), path: path.into() })
+    Some(RemoteName::new(host, path, log.pattern()))
+}
+
+/// Whether the machine has listed this path for a log.
+fn is_listed_as(log: &LogPath, name: &RemoteName, path: &[u8]) -> bool {
+    let Some(pattern) = log.pattern() else { return *path == *name.path };
+    let split = |path: &[u8]| {
+        let slash = path.iter().rposition(|&byte| byte == b'/')?;
+        Some((path[..slash].to_vec(), path[slash + 1..].to_vec()))
+    };
+    let own = split(log.as_path().as_os_str().as_bytes());
+    let (Some((directory, file)), Some((own, _))) = (split(path), own) else { return false };
+    own.ends_with(&directory)
+        && own.len() == directory.len() + name.host.len() + "/@".len()
+        && pattern.matches(&file)
 }
 
 impl MirroredLogs {
@@ -67,7 +90,14 @@ impl MirroredLogs {
     #[must_use]
     pub fn new(remote: Arc<dyn Remote>, spool: Spool) -> Self {
         let runtime = Handle::current();
-        let logs = Arc::new(Logs { remote, spool, runtime, successions: Mutex::default() });
+        let logs = Arc::new(Logs {
+            remote,
+            spool,
+            runtime,
+            successions: Mutex::default(),
+            followed: AtomicU64::new(0),
+            fed: Counter::default(),
+        });
         tokio::spawn(note_regularly(Arc::downgrade(&logs)));
         Self(logs)
     }
@@ -172,7 +202,7 @@ impl Logs {
         offset: Offset,
     ) -> Result<Option<FoundFile>, Refusal> {
         let asked = self.ask(&name, &wanted).await;
-        let is_out_of_reach = matches!(asked, Err(FetchError::Unreachable));
+        let is_out_of_reach = matches!(asked, Err(FetchError::Unreachable | FetchError::Busy));
         let has = move |spool: &Spool, name: &RemoteName| spool.has(name, &wanted);
         let is_known = asked.is_ok() || self.in_spool(&name, has).await.unwrap_or(false);
         let found = match is_known {
@@ -188,16 +218,25 @@ impl Logs {
 
     /// How long a generation is, and what came after it.
     async fn ask(&self, name: &RemoteName, generation: &Generation) -> Result<Fetched, FetchError> {
-        let until = Instant::now() + SILENCE_TIME_MAX;
-        loop {
-            match self.remote.fetch(name, generation, 0..0).await {
-                // It may only be started again.
-                Err(FetchError::Unreachable) if Instant::now() < until => {
-                    tokio::time::sleep(RETRY_INTERVAL).await;
-                }
-                asked => return asked,
-            }
-        }
+        patiently(|| self.remote.fetch(name, generation, 0..0)).await
+    }
+
+    /// The past of a log, as its machine knows it.
+    async fn past(&self, name: RemoteName) -> Result<Vec<PastElsewhere>, Refusal> {
+        let past = patiently(|| self.remote.past(&name)).await;
+        let past = past.map_err(|error| match error {
+            FetchError::Unreachable | FetchError::Busy => Refusal::Unreachable,
+            FetchError::Gone | FetchError::Refused => Refusal::NotFound,
+        })?;
+        let elsewhere = |past: RemotePast| PastElsewhere {
+            path: [b"/@", name.host.as_bytes(), &past.path].concat(),
+            generation: past.generation,
+            compression: past.compression,
+            modified: past.modified,
+            disk_size: past.disk_size,
+            is_gap_after: past.is_gap_after,
+        };
+        Ok(past.into_iter().map(elsewhere).collect())
     }
 
     async fn found(
@@ -210,8 +249,8 @@ impl Logs {
         if let Some(asked) = &asked {
             // The wanted signature is only what a visitor says.
             file.hear_size(asked.size, None);
-            if let Some(next) = asked.next {
-                file.hear_next(next);
+            if let Some(next) = asked.next.filter(|next| next.is_direct) {
+                file.hear_next(next.generation);
             }
         }
         let bring = Arc::clone(&file);
@@ -226,7 +265,7 @@ impl Logs {
         .await?
     }
 
-    async fn next(self: Arc<Self>, name: RemoteName, before: Generation) -> Option<Generation> {
+    async fn next(self: Arc<Self>, name: RemoteName, before: Generation) -> Option<Successor> {
         let succession = self.successions.lock().get(&name).copied();
         let known = succession.filter(|(known, _)| known.is(&before)).map(|(_, next)| next);
         let next = move |spool: &Spool, name: &RemoteName| spool.next(name, &before);
@@ -234,10 +273,29 @@ impl Logs {
             Some(known) => Some(known),
             None => self.in_spool(&name, next).await.flatten(),
         };
-        if known.is_some() {
-            return known;
+        if let Some(generation) = known {
+            return Some(Successor { generation, is_direct: true });
         }
         self.ask(&name, &before).await.ok()?.next
+    }
+}
+
+/// Asks a machine again that is only started again, or is not ready yet.
+pub(super) async fn patiently<T>(
+    ask: impl Fn() -> BoxFuture<'static, Result<T, FetchError>>,
+) -> Result<T, FetchError> {
+    let begun = Instant::now();
+    loop {
+        let asked = ask().await;
+        let patience = match asked {
+            Err(FetchError::Unreachable) => SILENCE_TIME_MAX,
+            Err(FetchError::Busy) => BUSY_TIME_MAX,
+            asked => return asked,
+        };
+        if begun.elapsed() >= patience {
+            return asked;
+        }
+        tokio::time::sleep(RETRY_INTERVAL).await;
     }
 }
 
@@ -260,7 +318,7 @@ pub(super) fn mirrored(file: &Arc<SpoolFile>) -> io::Result<LogFile> {
 impl Mirror for MirroredLogs {
     fn follow(&self, log: &LogPath) -> BoxFuture<'static, Result<Feed, Refusal>> {
         let logs = Arc::clone(&self.0);
-        let name = name_of(log.as_path()).filter(|_| log.pattern().is_none());
+        let name = name_of(log);
         async move { logs.follow(name.ok_or(Refusal::NotFound)?).await }.boxed()
     }
 
@@ -270,19 +328,25 @@ impl Mirror for MirroredLogs {
         generation: Generation,
         offset: Offset,
     ) -> BoxFuture<'static, Result<Option<FoundFile>, Refusal>> {
-        let (logs, name) = (Arc::clone(&self.0), name_of(log.as_path()));
+        let (logs, name) = (Arc::clone(&self.0), name_of(log));
         async move { logs.find(name.ok_or(Refusal::NotFound)?, generation, offset).await }.boxed()
     }
 
-    fn next(&self, log: &LogPath, before: Generation) -> BoxFuture<'static, Option<Generation>> {
-        let (logs, name) = (Arc::clone(&self.0), name_of(log.as_path()));
+    fn next(&self, log: &LogPath, before: Generation) -> BoxFuture<'static, Option<Successor>> {
+        let (logs, name) = (Arc::clone(&self.0), name_of(log));
         async move { logs.next(name?, before).await }.boxed()
     }
 
+    fn past(&self, log: &LogPath) -> BoxFuture<'static, Result<Vec<PastElsewhere>, Refusal>> {
+        let (logs, name) = (Arc::clone(&self.0), name_of(log));
+        async move { logs.past(name.ok_or(Refusal::NotFound)?).await }.boxed()
+    }
+
     fn status(&self, log: &LogPath) -> Result<Status, Refusal> {
-        let name = name_of(log.as_path()).ok_or(Refusal::NotFound)?;
+        let name = name_of(log).ok_or(Refusal::NotFound)?;
         let logs = self.0.remote.logs(&name.host);
-        let found = logs.iter().find(|log| log.path == name.path).ok_or(Refusal::NotFound)?;
+        let listed = logs.iter().filter(|listed| is_listed_as(log, &name, &listed.path));
+        let found = listed.max_by_key(|listed| listed.modified).ok_or(Refusal::NotFound)?;
         Ok(Status { size: found.size, modified: found.modified })
     }
 
@@ -306,5 +370,23 @@ impl Mirror for MirroredLogs {
     fn away(&self) -> Vec<(Arc<str>, SystemTime)> {
         let hosts = self.0.remote.hosts().into_iter();
         hosts.filter_map(|host| Some((host.name, host.away?))).collect()
+    }
+
+    fn figures(&self) -> Figures {
+        let Logs { remote, spool, followed, fed, .. } = &*self.0;
+        let (hosts, connection) = (remote.hosts(), remote.connection());
+        let away = hosts.iter().filter(|host| host.away.is_some()).count();
+        Figures {
+            is_connected: connection.is_up,
+            losses: connection.losses,
+            machines: hosts.len() as u64,
+            machines_away: away as u64,
+            followed: followed.load(Ordering::Relaxed),
+            fed_bytes: fed.get(),
+            fetched_bytes: spool.fetched_bytes(),
+            kept_bytes: spool.bytes(),
+            kept_bytes_max: spool.bytes_max(),
+            evicted_files: spool.evicted_files(),
+        }
     }
 }

@@ -15,6 +15,7 @@ mod spool;
 pub use later::LaterRemote;
 pub use logs::MirroredLogs;
 pub use remote::{
-    FetchError, Fetched, Host, Remote, RemoteEvent, RemoteLog, RemoteName, RemotePosition,
+    Connection, FetchError, Fetched, Host, Remote, RemoteEvent, RemoteLog, RemoteName, RemotePast,
+    RemotePosition,
 };
 pub use spool::{BYTES_MIN, Spool};

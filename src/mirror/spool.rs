@@ -6,8 +6,10 @@
 
 mod file;
 mod note;
+mod table;
+#[cfg(test)]
+mod tests;
 
-use std::collections::HashMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -21,10 +23,12 @@ use rustix::fs::{FlockOperation, flock};
 use tokio::runtime::Handle;
 
 use crate::log::Generation;
+use crate::log::metrics::Counter;
 use crate::mirror::remote::{Remote, RemoteName};
-use file::Origin;
 pub(super) use file::SpoolFile;
+use file::{Origin, punch_hole};
 use note::{Note, Proofs};
+use table::{Kept, Table, Taken};
 
 /// Logs are not for everybody.
 const FILE_MODE: u32 = 0o600;
@@ -55,8 +59,12 @@ pub(super) struct Shared {
     bytes_max: u64,
     /// How many bytes are kept.
     used: AtomicU64,
-    files: Mutex<HashMap<Key, Kept>>,
+    files: Table,
     cleaning: Mutex<()>,
+    /// Bytes that were fetched for it.
+    fetched: Counter,
+    /// Files that were removed for others.
+    evicted: Counter,
     /// Locked, so that no other process writes here.
     _lock: File,
 }
@@ -76,13 +84,6 @@ impl Key {
         let Generation { identity, nonce, .. } = generation;
         Self(format!("{hash}-{:x}-{:x}-{nonce:x}", identity.device, identity.inode))
     }
-}
-
-/// A file of the spool.
-#[derive(Debug)]
-enum Kept {
-    Open(Arc<SpoolFile>),
-    Closed(Stored),
 }
 
 /// What is known of a file that is not open.
@@ -128,7 +129,7 @@ impl Spool {
 
     /// Finds out what there is. What cannot be understood is removed.
     fn read(directory: PathBuf, bytes_max: u64, lock: File) -> io::Result<Self> {
-        let (mut files, mut used) = (HashMap::new(), 0);
+        let (mut files, mut used) = (Vec::new(), 0);
         for entry in fs::read_dir(&directory)? {
             let path = entry?.path();
             let extension = path.extension().and_then(|it| it.to_str()).unwrap_or_default();
@@ -137,7 +138,7 @@ impl Spool {
                     let stem = path.file_stem().and_then(|it| it.to_str()).unwrap_or_default();
                     if let Some((key, stored)) = stored(&path).filter(|(key, _)| key.0 == stem) {
                         used += stored.bytes + FILE_BYTES;
-                        files.insert(key, Kept::Closed(stored));
+                        files.push((key, stored));
                     } else {
                         remove(&path.with_extension(DATA));
                         remove(&path);
@@ -152,8 +153,10 @@ impl Spool {
             directory,
             bytes_max,
             used: AtomicU64::new(used),
-            files: Mutex::new(files),
+            files: Table::with(files),
             cleaning: Mutex::new(()),
+            fetched: Counter::default(),
+            evicted: Counter::default(),
             _lock: lock,
         });
         shared.clean();
@@ -170,21 +173,16 @@ impl Spool {
         runtime: &Handle,
     ) -> io::Result<Arc<SpoolFile>> {
         let key = Key::of(name, generation);
-        let mut files = self.0.files.lock();
-        if let Some(Kept::Open(file)) = files.get(&key) {
-            return Ok(Arc::clone(file));
-        }
+        let busy = match self.0.files.take(&key) {
+            Taken::Open(file) => return Ok(file),
+            Taken::Busy(busy) => busy,
+        };
         let path = self.0.path(&key, DATA);
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(FILE_MODE);
         let file = options.open(&path)?;
-        let known = match files.remove(&key) {
-            Some(Kept::Closed(stored)) => {
-                self.0.used.fetch_sub(stored.bytes + FILE_BYTES, Ordering::Relaxed);
-                read_note(&self.0.path(&key, NOTE))
-            }
-            Some(Kept::Open(_)) | None => None,
-        };
+        let known = busy.stored().and_then(|_| read_note(&self.0.path(&key, NOTE)));
+        let noted = busy.stored().map(|stored| stored.noted);
         let note = match known.filter(|(note, _)| note.name == *name) {
             Some((note, proofs)) => note.verify(&proofs, &file),
             None => {
@@ -200,37 +198,35 @@ impl Spool {
                 }
             }
         };
+        let before = busy.stored().map_or(0, |stored| stored.bytes + FILE_BYTES);
         self.0.used.fetch_add(note.present.bytes() + FILE_BYTES, Ordering::Relaxed);
+        self.0.used.fetch_sub(before, Ordering::Relaxed);
         let origin = Origin { remote: Arc::clone(remote), runtime: runtime.clone() };
-        let file = SpoolFile::new(note, file, path, device, origin, Arc::downgrade(&self.0));
-        let file = Arc::new(file);
-        files.insert(key, Kept::Open(Arc::clone(&file)));
-        drop(files);
+        let spool = Arc::downgrade(&self.0);
+        let file = Arc::new(SpoolFile::new(note, noted, file, path, device, origin, spool));
+        busy.put(Kept::Open(Arc::clone(&file)));
         self.0.grew(0);
         Ok(file)
     }
 
     /// Whether something is kept of a generation.
     pub(super) fn has(&self, name: &RemoteName, generation: &Generation) -> bool {
-        self.0.files.lock().contains_key(&Key::of(name, generation))
+        self.0.files.contains(&Key::of(name, generation))
     }
 
     /// The generation that came directly after another one, if that was noted.
     pub(super) fn next(&self, name: &RemoteName, generation: &Generation) -> Option<Generation> {
-        match self.0.files.lock().get(&Key::of(name, generation))? {
-            Kept::Open(file) => file.next(),
-            Kept::Closed(stored) => stored.next,
-        }
+        self.0.files.stored(&Key::of(name, generation))?.next
     }
 
     /// The last generation of a log that was followed before this server began, or before nobody
     /// followed the log for a while.
     pub(super) fn latest(&self, name: &RemoteName) -> Option<Stored> {
-        let files = self.0.files.lock();
-        let all = files.values().filter_map(|kept| match kept {
-            Kept::Closed(stored) => (stored.name == *name).then(|| stored.clone()),
-            Kept::Open(file) => (file.name() == name).then(|| file.stored()),
-        });
+        let open = self.0.files.open().into_iter().map(|(_, file)| file);
+        let open: Vec<Stored> =
+            open.filter(|file| file.name() == name).map(|file| file.stored()).collect();
+        let closed = |_: &Key, stored: &Stored| (stored.name == *name).then(|| stored.clone());
+        let all = self.0.files.closed(closed).into_iter().chain(open);
         // One that only was read since may be of long ago.
         let followed = all.filter(|stored| stored.next.is_none() && stored.followed.is_some());
         followed.max_by_key(|stored| stored.followed)
@@ -242,34 +238,35 @@ impl Spool {
         self.0.used.load(Ordering::Relaxed)
     }
 
+    /// The most bytes that are kept.
+    pub(super) fn bytes_max(&self) -> u64 {
+        self.0.bytes_max
+    }
+
+    /// How many bytes were fetched because somebody read them.
+    pub(super) fn fetched_bytes(&self) -> u64 {
+        self.0.fetched.get()
+    }
+
+    /// How many files were removed for others.
+    pub(super) fn evicted_files(&self) -> u64 {
+        self.0.evicted.get()
+    }
+
     /// Notes what is there, and closes what nobody uses. It blocks.
     pub fn note(&self) {
-        let open: Vec<(Key, Arc<SpoolFile>)> = {
-            let files = self.0.files.lock();
-            let open = files.iter().filter_map(|(key, kept)| match kept {
-                Kept::Open(file) => Some((key.clone(), Arc::clone(file))),
-                Kept::Closed(_) => None,
-            });
-            open.collect()
-        };
-        for (key, file) in open {
+        for (key, file) in self.0.files.open() {
             if let Err(error) = file.note(|text| self.0.put_note(&key, text)) {
                 tracing::warn!(%error, path = %self.0.path(&key, NOTE).display(), "cannot note what is kept");
                 continue;
             }
-            let mut files = self.0.files.lock();
-            // The map and this call each hold it.
-            if Arc::strong_count(&file) > 2 {
-                continue;
-            }
-            match file_stored(&self.0.path(&key, NOTE)) {
-                Some(stored) => {
-                    files.insert(key, Kept::Closed(stored));
-                }
+            let Some(busy) = self.0.files.take_unused(&key, &file) else { continue };
+            match file.closed() {
+                Some(stored) => busy.put(Kept::Closed(stored)),
                 // Nothing was ever known of it.
                 None if file.bytes() == 0 => {
                     remove(&self.0.path(&key, DATA));
-                    files.remove(&key);
+                    busy.remove();
                     self.0.used.fetch_sub(FILE_BYTES, Ordering::Relaxed);
                 }
                 None => {}
@@ -294,6 +291,11 @@ impl Shared {
         fs::rename(new, self.path(key, NOTE))
     }
 
+    /// So many bytes were fetched.
+    pub(super) fn count_fetched(&self, bytes: usize) {
+        self.fetched.add(bytes);
+    }
+
     /// More bytes are kept.
     pub(super) fn grew(&self, more: u64) {
         if self.used.fetch_add(more, Ordering::Relaxed) + more > self.bytes_max {
@@ -309,26 +311,22 @@ impl Shared {
         if self.used.load(Ordering::Relaxed) <= self.bytes_max {
             return;
         }
-        let (mut closed, mut open) = (Vec::new(), Vec::new());
-        for (key, kept) in self.files.lock().iter() {
-            match kept {
-                Kept::Closed(stored) => closed.push((stored.noted, key.clone())),
-                Kept::Open(file) => open.push((file.used(), Arc::clone(file))),
-            }
-        }
+        let mut closed = self.files.closed(|key, stored| Some((stored.noted, key.clone())));
         closed.sort_by_key(|(noted, _)| *noted);
         for (_, key) in closed {
             if excess() == 0 {
                 return;
             }
-            let mut files = self.files.lock();
-            if let Some(Kept::Closed(stored)) = files.get(&key) {
-                self.used.fetch_sub(stored.bytes + FILE_BYTES, Ordering::Relaxed);
-                remove(&self.path(&key, NOTE));
-                remove(&self.path(&key, DATA));
-                files.remove(&key);
-            }
+            // It may have been opened meanwhile.
+            let Some((busy, stored)) = self.files.take_closed(&key) else { continue };
+            remove(&self.path(&key, NOTE));
+            remove(&self.path(&key, DATA));
+            busy.remove();
+            self.used.fetch_sub(stored.bytes + FILE_BYTES, Ordering::Relaxed);
+            self.evicted.add(1);
         }
+        let open = self.files.open().into_iter().map(|(_, file)| (file.used(), file));
+        let mut open: Vec<_> = open.collect();
         open.sort_by_key(|(used, _)| *used);
         // Half of the bound at most, of all open files together.
         let kept_max = self.bytes_max / (4 * open.len().max(1) as u64);
@@ -336,7 +334,8 @@ impl Shared {
             if excess() == 0 {
                 return;
             }
-            self.used.fetch_sub(file.give_back(excess(), kept_max), Ordering::Relaxed);
+            let given_back = file.give_back(excess(), kept_max, punch_hole);
+            self.used.fetch_sub(given_back, Ordering::Relaxed);
         }
     }
 }

@@ -3,8 +3,11 @@
 //! Each number is counted where it arises. A scrape collects them in a registry of its own. Names of
 //! logs are never labels: there is no bound on their number, and they would tell which logs exist.
 
+#[cfg(feature = "nats")]
+mod agent;
 mod behind;
 mod delivery;
+mod machines;
 mod process;
 
 use std::sync::Arc;
@@ -28,6 +31,8 @@ use crate::serve::body::{Body, full};
 use crate::serve::refusal::Refused;
 use crate::serve::route::accepts;
 
+#[cfg(feature = "nats")]
+pub use agent::serve_figures;
 pub(super) use behind::{Behind, BehindTable};
 pub(super) use delivery::Delivery;
 
@@ -158,13 +163,29 @@ pub(super) async fn answer(app: &Arc<App>, headers: &HeaderMap) -> Result<Respon
     // It reads files of the process, and locks one log after the other.
     let scraping = spawn_blocking(move || scrape(&scraped, is_open));
     let text = scraping.await.map_err(|_| Refusal::Unreadable)?;
+    Ok(response(text, is_open))
+}
+
+fn response(text: String, is_open: bool) -> Response<Body> {
     let mut response = Response::new(full(text));
     let content_type =
         if is_open { OPEN_METRICS_CONTENT_TYPE } else { prometheus_text::CONTENT_TYPE };
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Ok(response)
+    response
+}
+
+/// All numbers of a registry as text.
+fn encode(registry: &Registry, is_open: bool) -> String {
+    let mut text = String::new();
+    // Writing to memory does not fail.
+    let _written = if is_open {
+        text::encode(&mut text, registry)
+    } else {
+        prometheus_text::encode(&mut text, registry)
+    };
+    text
 }
 
 /// All numbers as text.
@@ -178,15 +199,11 @@ fn scrape(app: &App, is_open: bool) -> String {
     register_reloads(&app.metrics, ours);
     #[cfg(feature = "tls")]
     register_certificate(app, ours);
+    if let Some(mirror) = app.hub.registry().access().mirrors() {
+        machines::register(mirror.figures(), ours);
+    }
     process::register(registry.sub_registry_with_prefix("process"));
-    let mut text = String::new();
-    // Writing to memory does not fail.
-    let _written = if is_open {
-        text::encode(&mut text, &registry)
-    } else {
-        prometheus_text::encode(&mut text, &registry)
-    };
-    text
+    encode(&registry, is_open)
 }
 
 fn counter(registry: &mut Registry, name: &str, help: &str, value: u64) {

@@ -70,6 +70,8 @@ pub use identity::{
     PASSWORD_BYTES_MAX, Sessions, StateError, Tokens, Users, WrongAccount, can_name_visitors,
     is_name, new_token, password_hash, token_digest,
 };
+#[cfg(feature = "nats")]
+pub use metrics::serve_figures;
 pub use query::path_in_url;
 pub use settings::{
     BadBasePath, BadRule, BadTrustedProxy, BasePath, HEARTBEAT_INTERVAL, Heartbeat, Rule, Settings,

@@ -1,6 +1,7 @@
 //! Compressed files as logs: each is shown as its content, and is never changed itself.
 
 use std::io::Write;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -44,8 +45,13 @@ pub fn numbered(of: &str, lines: std::ops::Range<usize>) -> String {
 
 /// A log's bytes as a stream without `tail=1` sends them, and the messages.
 pub async fn streamed(server: &TestServer, log: &str, query: &str) -> (Vec<u8>, Vec<Value>) {
+    streamed_from(server.address, log, query).await
+}
+
+/// The same of whatever server listens there.
+pub async fn streamed_from(address: SocketAddr, log: &str, query: &str) -> (Vec<u8>, Vec<Value>) {
     let target = format!("{log}?format=raw&{query}");
-    let mut viewer = Viewer::v1(server.address, &target).await;
+    let mut viewer = Viewer::v1(address, &target).await;
     let (mut bytes, mut told) = (Vec::new(), Vec::new());
     loop {
         match viewer.next().await.unwrap() {

@@ -30,6 +30,7 @@ macro_rules! broker {
     };
 }
 
+mod always;
 mod trouble;
 
 /// A directory of logs of a machine.
@@ -374,7 +375,7 @@ async fn a_rotation_and_a_truncation_are_told_in_their_place() {
     assert_eq!(edge.fetch(&name, &lost, 0..12).await.unwrap().bytes, "second file\n");
     let old = edge.fetch(&name, &mirror.copies[0].generation, 0..100).await.unwrap();
     assert_eq!((&old.bytes[..], old.size), (&b"first file\nits end\n"[..], 19));
-    assert!(old.next.is_some_and(|next| next.is(&lost)), "{:?}", old.next);
+    assert!(old.next.is_some_and(|next| next.generation.is(&lost)), "{:?}", old.next);
     std::fs::remove_file(&log).unwrap();
     mirror.until("that it is missing", |mirror| mirror.waiting == [WaitReason::Missing]).await;
     put(&log, "fourth\n");

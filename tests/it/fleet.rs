@@ -1,6 +1,11 @@
 //! Agent, broker and edges as processes: whichever of them is killed in the middle of a storm, each
 //! viewer gets each byte once, in order, at its offset.
 
+mod metrics;
+mod model;
+mod past;
+mod proxy;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -11,11 +11,12 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tailcast::log::access::Identity;
+use tailcast::log::mirrored::Successor;
 use tailcast::log::timeline::{Reason, WaitReason};
 use tailcast::log::{Access, Generation, Offset};
 use tailcast::mirror::{
-    FetchError, Fetched, Host, MirroredLogs, Remote, RemoteEvent, RemoteLog, RemoteName,
-    RemotePosition, Spool,
+    Connection, FetchError, Fetched, Host, MirroredLogs, Remote, RemoteEvent, RemoteLog,
+    RemoteName, RemotePast, RemotePosition, Spool,
 };
 use tailcast::serve::Settings;
 use tokio::sync::{mpsc, watch};
@@ -357,6 +358,10 @@ impl Remote for Machine {
         self.0.lock().unwrap().revision
     }
 
+    fn connection(&self) -> Connection {
+        Connection { is_up: !self.0.lock().unwrap().is_away, losses: 0 }
+    }
+
     fn follow(
         &self,
         log: &RemoteName,
@@ -446,12 +451,36 @@ impl Remote for Machine {
             // An agent says what came next only to who has read all that came before.
             let is_at_end = range.is_empty() || range.end == size;
             let next = files.get(at + 1).filter(|_| is_at_end);
-            let next = next.map(|next| next.end().generation);
+            let next =
+                next.map(|next| Successor { generation: next.end().generation, is_direct: true });
             self.1.fetch_add(range.len() as u64, Ordering::Relaxed);
             let bytes = Bytes::copy_from_slice(&file.bytes[range]);
             Ok(Fetched { bytes, size: size as u64, next })
         };
         let answer = answer();
+        async move { answer }.boxed()
+    }
+
+    fn past(&self, log: &RemoteName) -> BoxFuture<'static, Result<Vec<RemotePast>, FetchError>> {
+        let state = self.0.lock().unwrap();
+        let path = std::str::from_utf8(&log.path).unwrap();
+        let answer = match state.logs.get(path) {
+            _ if state.is_away => Err(FetchError::Unreachable),
+            None => Err(FetchError::Refused),
+            Some(log) => {
+                let (files, last) = (log.generations.iter(), log.generations.len().max(1) - 1);
+                let past = files.take(last).filter(|file| file.lost.end != usize::MAX);
+                let past = past.enumerate().map(|(nth, file)| RemotePast {
+                    path: format!("{path}.{}", last - nth).into_bytes(),
+                    generation: file.end().generation,
+                    compression: None,
+                    modified: Some(SystemTime::now()),
+                    disk_size: file.bytes.len() as u64,
+                    is_gap_after: false,
+                });
+                Ok(past.collect())
+            }
+        };
         async move { answer }.boxed()
     }
 }

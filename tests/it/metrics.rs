@@ -53,6 +53,25 @@ fn promtool() -> Option<Command> {
     named.into_iter().find(|file| file.exists()).map(Command::new)
 }
 
+/// Asserts that `promtool`, if it is there, finds nothing wrong with the text of a scrape.
+pub fn promtool_finds_nothing_wrong(text: &str) {
+    let Some(mut check) = promtool() else {
+        not_run("promtool's check of metrics", "there is no `promtool`");
+        return;
+    };
+    let mut checking = check
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    checking.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let checked = checking.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&checked.stderr);
+    assert!(checked.status.success() && said.is_empty(), "{said}\n{text}");
+}
+
 #[tokio::test]
 async fn viewers_lines_and_bytes_are_counted() {
     let server = TestServer::start().await;
@@ -198,27 +217,16 @@ async fn the_format_is_what_the_scraper_accepts() {
 
 #[tokio::test]
 async fn promtool_finds_nothing_wrong_with_the_metrics_and_the_alerts() {
-    let Some(mut check) = promtool() else {
+    if promtool().is_none() {
         not_run("promtool's checks of metrics and alerts", "there is no `promtool`");
         return;
-    };
+    }
     let server = TestServer::start().await;
     let log = server.log("a.log", "x\n");
     let mut viewer = Viewer::v1(server.address, &format!("{log}?tail=1")).await;
     until(&mut viewer, "x").await;
     get(server.address, "/etc/passwd", &[]).await;
-    let text = scrape(&server).await.text();
-    let mut checking = check
-        .args(["check", "metrics"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    checking.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
-    let checked = checking.wait_with_output().unwrap();
-    let said = String::from_utf8_lossy(&checked.stderr);
-    assert!(checked.status.success() && said.is_empty(), "{said}\n{text}");
+    promtool_finds_nothing_wrong(&scrape(&server).await.text());
     let rules = format!("{DEPLOY}/alerts.yml");
     let checked = promtool().unwrap().args(["check", "rules", &rules]).output().unwrap();
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));

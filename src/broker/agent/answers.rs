@@ -1,21 +1,22 @@
 //! What an agent answers.
 
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use crate::broker::agent::publisher::recall;
 use crate::broker::agent::{Agent, LEASE, Said};
-use crate::broker::ask::{Answer, Denial, Request, WantedLog};
+use crate::broker::ask::{Answer, Denial, PastFile, Request, WantedLog};
 use crate::broker::message::MESSAGE_BYTES_MAX;
+use crate::log::Follower;
 use crate::log::access::Refusal;
 use crate::log::file::{LogFile, Nuls, Read};
+use crate::log::mirrored::Successor;
 use crate::log::timeline::{Next, ROTATED_NUMBER_MAX, Reason, Span};
-use crate::log::{Follower, Generation};
-use crate::mirror::RemotePosition;
+use crate::mirror::{RemotePast, RemotePosition};
 use crate::render::Interpretation;
 use crate::session::reads::FileReads;
 use crate::session::viewer::Viewer;
@@ -26,6 +27,8 @@ use crate::time::TimeRange;
 const WAIT_TIME_MAX: Duration = Duration::from_secs(1);
 /// Bytes that have not been read after this time are not given. Edges wait a little longer than both.
 const READ_TIME_MAX: Duration = Duration::from_secs(3);
+/// What takes longer is given up after this time.
+const SLOW_TIME_MAX: Duration = Duration::from_secs(120);
 /// The same for a list.
 const LIST_TIME_MAX: Duration = Duration::from_secs(8);
 
@@ -49,12 +52,50 @@ impl Agent {
                 let room = self.broker.payload_max();
                 in_time(&self.answers, LIST_TIME_MAX, self.list.page(page, known, room)).await
             }
+            Request::Past { path } => {
+                let listing = async { self.past(&path).await.unwrap_or_else(Answer::Denied) };
+                in_time(&self.answers, READ_TIME_MAX, listing).await
+            }
             Request::Range { path, from, length } => {
-                let reading =
-                    async { self.read(&path, from, length).await.unwrap_or_else(Answer::Denied) };
+                let agent = Arc::clone(self);
+                let reading = async move {
+                    agent.read(&path, from, length).await.unwrap_or_else(Answer::Denied)
+                };
+                let reading = going_on(&self.slow_answers, reading);
                 in_time(&self.answers, READ_TIME_MAX, reading).await
             }
         }
+    }
+
+    /// The files that had the name of a log before.
+    async fn past(&self, path: &[u8]) -> Result<Answer, Denial> {
+        let log = self.locate(path).map_err(denial)?;
+        self.recall(&log).await.map_err(|_| Denial::Busy)?;
+        let subscription = self.registry.visit(&log).await.map_err(denial)?;
+        if subscription.is_barred {
+            return Err(Denial::Refused);
+        }
+        let room = self.broker.payload_max().min(MESSAGE_BYTES_MAX);
+        let (mut lines, mut len) = (Vec::new(), 0);
+        // The newest are those that somebody comes to first.
+        for file in subscription.follower.history().await.iter().rev() {
+            let Some(path) = file.past_path() else { continue };
+            let line = PastFile::line(&RemotePast {
+                path: path.as_path().as_os_str().as_bytes().to_vec(),
+                generation: file.generation,
+                compression: file.compression,
+                modified: file.modified,
+                disk_size: file.disk_size,
+                is_gap_after: file.is_gap_after(),
+            });
+            len += line.len();
+            if len > room {
+                break;
+            }
+            lines.push(line);
+        }
+        lines.reverse();
+        Ok(Answer::Past { lines: lines.concat().into() })
     }
 
     /// Bytes of a log from a position on.
@@ -64,11 +105,9 @@ impl Agent {
         from: RemotePosition,
         length: usize,
     ) -> Result<Answer, Denial> {
-        let log = self.registry.access().locate(path).map_err(denial)?;
+        let log = self.locate(path).map_err(denial)?;
         // A follower that begins without that would give the file another generation.
-        recall(&self.broker, &self.settings.host, &self.registry, &log)
-            .await
-            .map_err(|_| Denial::Busy)?;
+        self.recall(&log).await.map_err(|_| Denial::Busy)?;
         let subscription = self.registry.visit(&log).await.map_err(denial)?;
         let request = StreamRequest {
             begin: StartAt::From {
@@ -132,15 +171,31 @@ async fn in_time(
     }
 }
 
-/// The generation that had the log's name directly after that of a span, if that is certain.
-async fn next_generation(follower: &Arc<Follower>, span: &Arc<Span>) -> Option<Generation> {
+/// Work that is not given up when nobody waits for it any more, so that it is done when somebody asks
+/// again. Of that there is not much at a time.
+async fn going_on(
+    permits: &Arc<Semaphore>,
+    work: impl Future<Output = Answer> + Send + 'static,
+) -> Answer {
+    let Ok(permit) = Arc::clone(permits).try_acquire_owned() else {
+        return Answer::Denied(Denial::Busy);
+    };
+    let working = tokio::spawn(async move {
+        let answer = timeout(SLOW_TIME_MAX, work).await;
+        drop(permit);
+        answer.unwrap_or(Answer::Denied(Denial::Busy))
+    });
+    working.await.unwrap_or(Answer::Denied(Denial::Busy))
+}
+
+/// The generation that had the log's name after that of a span, and whether that is certain.
+async fn next_generation(follower: &Arc<Follower>, span: &Arc<Span>) -> Option<Successor> {
+    let mut is_direct = true;
     let number = if span.is_rotated() {
         let next = follower.find_next_rotated(span, false).await;
-        if !next.follows_directly {
-            return None;
-        }
+        is_direct = next.follows_directly;
         if let Some(found) = next.span {
-            return Some(found.signed());
+            return Some(Successor { generation: found.signed(), is_direct });
         }
         ROTATED_NUMBER_MAX
     } else {
@@ -150,12 +205,10 @@ async fn next_generation(follower: &Arc<Follower>, span: &Arc<Span>) -> Option<G
     let mut after = number;
     loop {
         let Next::Span(next) = timeline.after(after) else { return None };
-        if next.are_files_missing {
-            return None;
-        }
+        is_direct &= !next.are_files_missing;
         let is_succession = !matches!(next.reason, Reason::Late | Reason::Back);
         if is_succession && !next.generation.is(&span.generation) {
-            return Some(next.signed());
+            return Some(Successor { generation: next.signed(), is_direct });
         }
         after = next.number;
     }

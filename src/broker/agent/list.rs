@@ -11,6 +11,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::broker::agent::Figures;
 use crate::broker::ask::{Answer, Denial, ListedLog};
 use crate::log::Access;
 use crate::log::catalogue::{self, Catalogue};
@@ -28,6 +29,7 @@ pub(super) struct List {
     made: Arc<tokio::sync::Mutex<Made>>,
     /// It was told that not all logs are listed.
     is_told: Arc<AtomicBool>,
+    figures: Arc<Figures>,
 }
 
 /// The pages, since when there are these, and for how long they are given.
@@ -39,8 +41,8 @@ struct Pages {
 }
 
 impl List {
-    pub(super) fn new(access: Arc<Access>) -> Self {
-        Self { access, made: Arc::default(), is_told: Arc::default() }
+    pub(super) fn new(access: Arc<Access>, figures: Arc<Figures>) -> Self {
+        Self { access, made: Arc::default(), is_told: Arc::default(), figures }
     }
 
     /// The logs that there are now.
@@ -77,11 +79,13 @@ impl List {
             return Some(Arc::clone(pages));
         }
         let (access, is_told) = (Arc::clone(&self.access), Arc::clone(&self.is_told));
+        let figures = Arc::clone(&self.figures);
         // It goes on when nobody waits for it any more. Each attempt would begin another walk, on a
         // file system that maybe does not answer.
         let walking = tokio::spawn(async move {
             let begun = Instant::now();
             let catalogue = Self::walk(&access).await;
+            figures.listed.set(catalogue.entries.len());
             // The first edge may have given up meanwhile. It asks again after a while.
             let kept = KEPT.max(2 * begun.elapsed());
             if catalogue.truncated && !is_told.swap(true, Ordering::Relaxed) {
@@ -132,7 +136,8 @@ mod tests {
     #[tokio::test]
     async fn a_walk_that_hangs_holds_up_nothing_but_lists() {
         let directory = tempfile::tempdir().unwrap();
-        let list = List::new(Arc::new(Access::new([directory.path()]).unwrap()));
+        let access = Arc::new(Access::new([directory.path()]).unwrap());
+        let list = List::new(access, Arc::default());
         let walk = Arc::clone(&list.made).lock_owned().await;
         list.tidy();
         let page = timeout(Duration::from_millis(10), list.page(0, None, 1000)).await;

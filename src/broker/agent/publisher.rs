@@ -4,7 +4,6 @@
 //! after that is stored on the condition that it is the next one. The broker would hold every message
 //! in memory for which it has to check that, and those that follow are known by where they are.
 
-use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -15,8 +14,8 @@ use crate::broker::agent::stream::Stream;
 use crate::broker::agent::{Agent, Publish};
 use crate::broker::ask::KnownPlace;
 use crate::broker::message::{Content, MESSAGE_BYTES_MAX, Message};
-use crate::broker::names::{self, HostName};
-use crate::broker::nats::{Broker, PublishFailure, Stored, StreamFailure};
+use crate::broker::names;
+use crate::broker::nats::{PublishFailure, Stored, StreamFailure};
 use crate::log::{LogPath, Registry, Subscription};
 use crate::mirror::RemotePosition;
 use crate::render::Interpretation;
@@ -52,20 +51,24 @@ pub(super) struct Publisher {
 /// Something else than expected is the last message: begin again behind that.
 struct Overtaken;
 
-/// Lets the generation of a log go on that its last message has, if nobody has followed it since.
-pub(super) async fn recall(
-    broker: &Broker,
-    host: &HostName,
-    registry: &Registry,
-    log: &LogPath,
-) -> Result<(), StreamFailure> {
-    if registry.knows(log) {
-        return Ok(());
+impl Agent {
+    /// Lets the generation of a log go on that it had when it was published last, if nobody has followed
+    /// it since.
+    ///
+    /// # Errors
+    /// When the broker does not say what its last message was.
+    pub(super) async fn recall(&self, log: &LogPath) -> Result<(), StreamFailure> {
+        if self.registry.knows(log) {
+            return Ok(());
+        }
+        let path = self.name_of(log);
+        let last = self.broker.last(&names::log(&self.settings.host, &path)).await?;
+        recall_from(last.as_ref(), &self.registry, log);
+        if let Some((_, place)) = self.places.of(&path) {
+            self.registry.recall(log, place.at.generation, place.at.offset, &place.tail);
+        }
+        Ok(())
     }
-    let subject = names::log(host, log.as_path().as_os_str().as_bytes());
-    let last = broker.last(&subject).await?;
-    recall_from(last.as_ref(), registry, log);
-    Ok(())
 }
 
 /// Returns what the last message says.
@@ -91,7 +94,7 @@ impl Publisher {
         known: Option<KnownPlace>,
         tell: Arc<Notify>,
     ) -> Self {
-        let path = log.as_path().as_os_str().as_bytes().to_vec();
+        let path = agent.name_of(&log).to_vec();
         let subject = names::log(&agent.settings.host, &path);
         Self { agent, log, subject, path, known, tell }
     }
@@ -102,11 +105,18 @@ impl Publisher {
         loop {
             let last = self.last().await;
             let known = recall_from(last.as_ref(), &self.agent.registry, &self.log);
+            let place = self.agent.places.of(&self.path);
+            if let Some((_, KnownPlace { at, tail })) = &place {
+                self.agent.registry.recall(&self.log, at.generation, at.offset, tail);
+            }
             // The stream may have lost what an edge still has.
             if let Some(KnownPlace { at, tail }) = &self.known {
                 self.agent.registry.recall(&self.log, at.generation, at.offset, tail);
             }
-            let Some(stream) = self.open(known).await else {
+            let number = self.stream_number().await;
+            // What another stream had is sent once more: this one was made to keep it.
+            let place = place.filter(|(of, _)| *of == number).map(|(_, place)| place.at);
+            let Some(stream) = self.open(known, place).await else {
                 // There are too many followers, or descriptors.
                 sleep(pause).await;
                 pause = (2 * pause).min(RETRY_LONGEST);
@@ -114,12 +124,22 @@ impl Publisher {
             };
             pause = RETRY_FIRST;
             let sequence = last.map_or(0, |last| last.sequence);
-            match self.publish(stream, sequence).await {
+            match self.publish(stream, sequence, number).await {
                 Ok(()) => return,
                 Err(Overtaken) => {
                     tracing::warn!(log = %self.log.display(), "something else was published: going on behind it");
                 }
             }
+        }
+    }
+
+    /// The number of the stream, when there is one.
+    async fn stream_number(&self) -> u64 {
+        let mut stream = self.agent.stream.subscribe();
+        match stream.wait_for(Option::is_some).await.map(|number| *number) {
+            Ok(Some(number)) => number,
+            // The agent outlives its publishers.
+            Ok(None) | Err(_) => std::future::pending().await,
         }
     }
 
@@ -169,14 +189,15 @@ impl Publisher {
             .ok()
     }
 
-    /// The log from behind its last message on, as far as that is possible.
-    async fn open(&self, known: Option<Content>) -> Option<Stream> {
+    /// The log from behind its last message on, or from a place to which it was published, as far as
+    /// that is possible.
+    async fn open(&self, known: Option<Content>, place: Option<RemotePosition>) -> Option<Stream> {
         let is_always = self.agent.settings.publish == Publish::Always;
         // Without any message, an edge that was there before gets what it has not got.
         let of_edge = self.known.as_ref().filter(|_| known.is_none() && !is_always);
         let position = match &known {
             Some(known) => known.end(),
-            None => of_edge.map(|known| known.at),
+            None => of_edge.map(|known| known.at).or(place),
         };
         let begin = match position {
             Some(RemotePosition { generation, offset }) => StartAt::From {
@@ -225,7 +246,12 @@ impl Publisher {
     }
 
     /// Publishes all that comes. The last message has this sequence; 0 if there is none.
-    async fn publish(&self, mut stream: Stream, mut sequence: u64) -> Result<(), Overtaken> {
+    async fn publish(
+        &self,
+        mut stream: Stream,
+        mut sequence: u64,
+        number: u64,
+    ) -> Result<(), Overtaken> {
         let mut is_first = true;
         let mut pause = RETRY_FIRST;
         let mut is_told = false;
@@ -236,8 +262,10 @@ impl Publisher {
             loop {
                 let expected = (is_first || id.is_none()).then_some(sequence);
                 let broker = &self.agent.broker;
+                let waiting = self.agent.figures.wait();
                 let stored =
                     broker.publish(&self.subject, encoded.clone(), id.as_deref(), expected).await;
+                drop(waiting);
                 let failure = match stored {
                     Ok(stored) => {
                         (sequence, is_first) = (stored, false);
@@ -245,6 +273,7 @@ impl Publisher {
                     }
                     Err(failure) => failure,
                 };
+                self.agent.figures.count_unstored(&failure);
                 let log = self.log.display();
                 tracing::debug!(%log, ?failure, "not known to be stored");
                 match failure {
@@ -276,6 +305,12 @@ impl Publisher {
             }
             if is_told {
                 tracing::info!(log = %self.log.display(), "the broker takes its messages again");
+            }
+            self.agent.figures.count_message(message.content.tail().len());
+            if let Some(at) = message.content.end()
+                && self.agent.settings.publish == Publish::Always
+            {
+                self.agent.places.note(&self.path, number, at, message.content.tail());
             }
             (pause, is_told) = (RETRY_FIRST, false);
             stream.stored = Some(Instant::now());

@@ -6,14 +6,15 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use tokio::time::sleep;
 
-use crate::broker::ask::{Answer, Denial, Request};
+use crate::broker::ask::{Answer, Denial, PastFile, Request};
 use crate::broker::edge::place::{self, Placed};
 use crate::broker::message::Content;
 use crate::broker::names::{self, HostName};
 use crate::broker::nats::Broker;
+use crate::log::mirrored::Successor;
 use crate::log::{Generation, Offset};
 use crate::mirror::remote::FETCH_BYTES_MAX;
-use crate::mirror::{FetchError, Fetched, RemotePosition};
+use crate::mirror::{FetchError, Fetched, RemotePast, RemotePosition};
 
 /// An agent has to read a file first, maybe from a slow disk.
 const READ_TIME_MAX: Duration = Duration::from_secs(5);
@@ -31,19 +32,28 @@ pub(super) async fn fetch(
 ) -> Result<Fetched, FetchError> {
     let end = range.end.min(range.start.saturating_add(FETCH_BYTES_MAX));
     let range = range.start..end.max(range.start);
+    let subject = names::log(host, path);
     let failure = match ask(broker, host, path, generation, range.clone()).await {
+        // An agent that was started since may not know what came next. The stream may.
+        Ok(fetched) if range.is_empty() && !fetched.next.is_some_and(|next| next.is_direct) => {
+            let next = successor(broker, &subject, path, generation).await;
+            return Ok(Fetched { next: next.or(fetched.next), ..fetched });
+        }
         Ok(fetched) => return Ok(fetched),
         Err(FetchError::Refused) => return Err(FetchError::Refused),
         Err(failure) => failure,
     };
     // The stream may outlive the file, and the machine.
-    let subject = names::log(host, path);
     let read = read_stream(broker, &subject, path, generation, range.clone()).await;
     match (read, failure) {
         (Some(fetched), FetchError::Gone) => Ok(fetched),
-        (Some(fetched), FetchError::Unreachable) if range.is_empty() => Ok(fetched),
+        (Some(fetched), FetchError::Unreachable | FetchError::Busy) if range.is_empty() => {
+            Ok(fetched)
+        }
         // The machine may have more than the stream. That is not gone.
-        (Some(fetched), FetchError::Unreachable) if !fetched.bytes.is_empty() => {
+        (Some(fetched), FetchError::Unreachable | FetchError::Busy)
+            if !fetched.bytes.is_empty() =>
+        {
             Ok(Fetched { size: fetched.size.max(range.end), ..fetched })
         }
         (_, failure) => Err(failure),
@@ -79,7 +89,7 @@ async fn ask(
             Answer::Denied(Denial::Busy) => {
                 attempts += 1;
                 if attempts == ATTEMPTS_MAX {
-                    return Err(FetchError::Unreachable);
+                    return Err(FetchError::Busy);
                 }
                 sleep(BUSY_PAUSE).await;
                 continue;
@@ -88,6 +98,7 @@ async fn ask(
             | Answer::Here(_)
             | Answer::Wanted { .. }
             | Answer::Unchanged
+            | Answer::Past { .. }
             | Answer::Page { .. } => return Err(FetchError::Refused),
         };
         let is_last = bytes.is_empty() || offset.plus(bytes.len()).0 >= range.end.min(size);
@@ -100,6 +111,28 @@ async fn ask(
             let bytes = all.map_or(first, BytesMut::freeze);
             return Ok(Fetched { bytes, size, next });
         }
+    }
+}
+
+/// The files that had the name of a log before, from the agent. Their lines are small: as many come as
+/// fit into one answer, the newest.
+pub(super) async fn past(
+    broker: &Broker,
+    host: &HostName,
+    path: &[u8],
+) -> Result<Vec<RemotePast>, FetchError> {
+    let request = Request::Past { path: path.to_vec() };
+    let asked = broker.request(&names::ask(host), request.encode(), READ_TIME_MAX).await;
+    let (fields, payload) = asked.map_err(|_| FetchError::Unreachable)?;
+    match Answer::decode(&fields, payload).map_err(|_| FetchError::Refused)? {
+        Answer::Past { lines } => {
+            let lines = String::from_utf8_lossy(&lines).into_owned();
+            Ok(lines.lines().filter_map(PastFile::of_line).collect())
+        }
+        Answer::Denied(Denial::Gone) => Err(FetchError::Gone),
+        Answer::Denied(Denial::Busy) => Err(FetchError::Busy),
+        // An agent of an earlier version does not understand it.
+        _ => Err(FetchError::Refused),
     }
 }
 
@@ -143,9 +176,9 @@ async fn read_pieces(
     first: u64,
 ) -> Option<Fetched> {
     let pieces = place::pieces(broker, subject, path, &wanted.generation, first).await;
-    let size = pieces.iter().map(|piece| piece.range.end).max()?;
+    let (size, next) = (pieces.size?, pieces.next);
     let mut part = Part::new(wanted, end.min(size));
-    for piece in pieces {
+    for piece in pieces.all {
         if part.is_whole() {
             break;
         }
@@ -157,9 +190,23 @@ async fn read_pieces(
             break;
         }
     }
-    part.fetched(size)
+    Some(Fetched { next, ..part.fetched(size)? })
 }
 
+/// The generation that came directly after another one, as the stream says it.
+async fn successor(
+    broker: &Broker,
+    subject: &str,
+    path: &[u8],
+    generation: &Generation,
+) -> Option<Successor> {
+    let last = place::placed(&broker.last(subject).await.ok()??, path)?;
+    if last.content.end().is_some_and(|end| end.generation.is(generation)) {
+        return None;
+    }
+    let first = broker.stream_state().await.ok()?.first;
+    place::pieces(broker, subject, path, generation, first).await.next
+}
 /// The bytes of a generation from a position on, as they are found.
 struct Part {
     from: RemotePosition,

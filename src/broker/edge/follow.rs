@@ -228,6 +228,11 @@ impl Following {
             if let Some(found) = found.await.ok()? {
                 return Some(begin_with(&found));
             }
+            if !last.content.end().is_some_and(|end| end.generation.is(&wanted.generation))
+                && let Some(start) = self.start_in_earlier(wanted, state).await
+            {
+                return Some(start);
+            }
         }
         let known = timeout(ANSWER_TIME_MAX, self.there.wait_for(|there| *there != There::Unknown));
         let is_there = known.await.is_ok_and(|there| there.is_ok_and(|there| *there == There::Yes));
@@ -257,6 +262,22 @@ impl Following {
             told: turn.into_iter().chain(waiting).collect(),
             ..Start::at(last.sequence + 1)
         })
+    }
+
+    /// Where the stream goes on behind a position in a generation that is not the last one.
+    async fn start_in_earlier(&self, wanted: RemotePosition, state: &StreamState) -> Option<Start> {
+        let Self { broker, subject, path, .. } = self;
+        let pieces = place::pieces(broker, subject, path, &wanted.generation, state.first).await;
+        let size = pieces.size?;
+        let after = pieces.all.iter().find(|piece| piece.range.end > wanted.offset.0);
+        if let Some(piece) = after {
+            let found = place::next(broker, subject, path, piece.sequence).await.ok()??;
+            return Some(begin_with(&found));
+        }
+        let last = pieces.all.last()?;
+        let size = size.max(wanted.offset.0);
+        let turn = RemoteEvent::Turn { at: wanted, reason: Reason::Joined, size, before: None };
+        Some(Start { told: vec![turn], ..Start::at(last.sequence + 1) })
     }
 
     /// Passes on what comes, until the consumer gives nothing more.

@@ -8,6 +8,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::broker::message::{self, Content, Message};
 use crate::broker::nats::{Broker, From, Stored, StreamFailure};
 use crate::log::Generation;
+use crate::log::mirrored::Successor;
 use crate::mirror::RemotePosition;
 
 /// All messages of a log are looked through for so long at most.
@@ -118,26 +119,47 @@ pub(super) struct Piece {
     pub(super) range: Range<u64>,
 }
 
-/// The messages of a generation from a sequence on, in their order, by their headers. Empty where
-/// there are none, or too many messages of the log to look through all of them.
+/// What the stream has of one generation.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Pieces {
+    /// Its messages, in their order.
+    pub(super) all: Vec<Piece>,
+    /// The offset after its last byte, as far as that is known.
+    pub(super) size: Option<u64>,
+    /// The generation that came directly after it.
+    pub(super) next: Option<Successor>,
+}
+
+/// The messages of a generation from a sequence on, by their headers. Nothing where there are none, or
+/// too many messages of the log to look through all of them.
 pub(super) async fn pieces(
     broker: &Broker,
     subject: &str,
     path: &[u8],
     generation: &Generation,
     from: u64,
-) -> Vec<Piece> {
+) -> Pieces {
     let until = Instant::now() + SCAN_TIME_MAX;
-    let mut pieces = Vec::new();
+    let mut pieces = Pieces::default();
     let Ok(mut consumer) = broker.consume(subject, From::Headers(from)).await else {
         return pieces;
     };
     for _ in 0..consumer.pending() {
-        let Ok(Ok(stored)) = timeout_at(until, consumer.next()).await else { return Vec::new() };
+        let Ok(Ok(stored)) = timeout_at(until, consumer.next()).await else {
+            return Pieces::default();
+        };
+        let has_size = |size: Option<u64>, end: u64| Some(size.map_or(end, |size| size.max(end)));
         if let Some((at, end)) = message::place(&stored.fields, path)
             && at.generation.is(generation)
         {
-            pieces.push(Piece { sequence: stored.sequence, range: at.offset.0..end.0 });
+            pieces.size = has_size(pieces.size, end.0);
+            pieces.all.push(Piece { sequence: stored.sequence, range: at.offset.0..end.0 });
+        }
+        if let Some((before, next)) = message::succession(&stored.fields, path)
+            && before.generation.is(generation)
+        {
+            pieces.size = has_size(pieces.size, before.offset.0);
+            pieces.next = Some(Successor { generation: next, is_direct: true });
         }
     }
     pieces

@@ -76,7 +76,7 @@ pub(super) fn sessions(named: Option<&Path>) -> Result<Sessions, Failure> {
 }
 
 /// Where a service keeps its state: systemd says so, or else as for every program.
-pub(super) fn usual_directory() -> Option<PathBuf> {
+pub(in crate::cli) fn usual_directory() -> Option<PathBuf> {
     match std::env::var_os("STATE_DIRECTORY").filter(|value| !value.is_empty()) {
         Some(directories) => std::env::split_paths(&directories).next(),
         None => state_directory(),

@@ -59,6 +59,15 @@ impl RememberedFile {
     pub(in crate::log) fn identity(&self) -> Identity {
         self.identity
     }
+
+    /// Whether a file that begins with `head` provably is this one, with all that was published of it.
+    pub(in crate::log) fn is_in(&self, file: &LogFile, head: &[u8]) -> bool {
+        let end = self.fingerprint.offset();
+        let has_same_end = || file.read_after(&self.fingerprint, 0, end, Nuls::Written);
+        self.identity == file.identity()
+            && self.is_of(head)
+            && has_same_end().is_ok_and(|read| !matches!(read, Read::Changed))
+    }
 }
 
 /// An open file, and how far it has been read.

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant, SystemTime};
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex, RwLock};
 use rustix::fs::{FallocateFlags, fallocate};
+use rustix::io::Errno;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
@@ -103,6 +104,8 @@ struct State {
     /// What is present, in the order in which it came.
     order: VecDeque<Range<u64>>,
     is_noted: bool,
+    /// When the note was written; None if there is none.
+    noted: Option<SystemTime>,
 }
 
 impl State {
@@ -159,8 +162,10 @@ impl State {
 }
 
 impl SpoolFile {
+    /// A file with what its note says, and when that was written, if there is one.
     pub(super) fn new(
         note: Note,
+        noted: Option<SystemTime>,
         file: File,
         path: PathBuf,
         device: u64,
@@ -182,6 +187,7 @@ impl SpoolFile {
             lost: Ranges::default(),
             denied: None,
             is_noted: true,
+            noted,
         };
         Self {
             name,
@@ -249,14 +255,15 @@ impl SpoolFile {
         }
     }
 
+    /// The same when it is closed. None if it has no note.
+    pub(super) fn closed(&self) -> Option<Stored> {
+        let noted = self.state.read().noted?;
+        Some(Stored { noted, ..self.stored() })
+    }
+
     /// How many bytes the generation has, as last heard.
     pub(in crate::mirror) fn size(&self) -> u64 {
         self.state.read().size
-    }
-
-    /// The generation that came directly after this one.
-    pub(in crate::mirror) fn next(&self) -> Option<Generation> {
-        self.state.read().next
     }
 
     /// Takes what its machine said of the generation: its latest signature and its size; if it grew,
@@ -377,8 +384,14 @@ impl SpoolFile {
     }
 
     /// Gives back at least so many bytes, those that came first before all others. Returns how many it
-    /// could. Of what each reader wants it keeps at most `kept_max` on each side.
-    pub(super) fn give_back(&self, wanted: u64, kept_max: u64) -> u64 {
+    /// could. Of what each reader wants it keeps at most `kept_max` on each side. Where the file system
+    /// makes no holes, it gives back all that is here, unless somebody is about to read some of it.
+    pub(super) fn give_back(
+        &self,
+        wanted: u64,
+        kept_max: u64,
+        punch: impl Fn(&File, &Range<u64>) -> io::Result<()>,
+    ) -> u64 {
         let mut state = self.state.write();
         let before = state.present.bytes();
         let first = HEAD_BYTES_KEPT.min(kept_max);
@@ -395,10 +408,12 @@ impl SpoolFile {
                 kept.push_back(range);
                 continue;
             }
-            let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-            if fallocate(&self.file, flags, gone.start, gone.end - gone.start).is_err() {
-                // This file system keeps what it has until the file is removed.
+            if let Err(error) = punch(&self.file, &gone) {
                 kept.push_back(range);
+                if error.kind() == io::ErrorKind::Unsupported && awaited.is_empty() {
+                    return before - self.empty(&mut state);
+                }
+                tracing::debug!(path = %self.path.display(), %error, "cannot give bytes back");
                 break;
             }
             state.present.remove(&gone);
@@ -409,6 +424,18 @@ impl SpoolFile {
         kept.append(&mut state.order);
         state.order = kept;
         before - state.present.bytes()
+    }
+
+    /// Gives back all. Returns how many bytes are left.
+    fn empty(&self, state: &mut State) -> u64 {
+        if let Err(error) = self.file.set_len(0) {
+            tracing::debug!(path = %self.path.display(), %error, "cannot give bytes back");
+            return state.present.bytes();
+        }
+        state.present = Ranges::default();
+        state.order.clear();
+        state.is_noted = false;
+        0
     }
 
     /// How many bytes are here.
@@ -441,8 +468,9 @@ impl SpoolFile {
         };
         // The bytes first: the note must not name any that a crash takes away.
         let noted = self.file.sync_data().and_then(|()| put(&note.write(&self.file)?));
-        if noted.is_err() {
-            self.state.write().is_noted = false;
+        match noted {
+            Ok(()) => self.state.write().noted = Some(SystemTime::now()),
+            Err(_) => self.state.write().is_noted = false,
         }
         noted
     }
@@ -492,8 +520,11 @@ impl SpoolFile {
                 let len = fetched.bytes.len().min((piece.end - piece.start) as usize);
                 let bytes: Bytes = fetched.bytes.slice(..len);
                 self.keep(piece.start, &bytes, None)?;
-                if let Some(next) = fetched.next {
-                    self.hear_next(next);
+                if let Some(spool) = self.spool.upgrade() {
+                    spool.count_fetched(len);
+                }
+                if let Some(next) = fetched.next.filter(|next| next.is_direct) {
+                    self.hear_next(next.generation);
                 }
                 let end = piece.start + len as u64;
                 if end >= piece.end || (fetched.size < piece.end && len > 0) {
@@ -511,7 +542,7 @@ impl SpoolFile {
                 self.state.write().deny(piece, Instant::now());
                 Ok(())
             }
-            Err(FetchError::Unreachable) => Err(unreachable()),
+            Err(FetchError::Unreachable | FetchError::Busy) => Err(unreachable()),
             Err(error @ FetchError::Refused) => {
                 Err(io::Error::new(io::ErrorKind::PermissionDenied, error))
             }
@@ -531,6 +562,18 @@ impl Drop for Wanted<'_> {
         if let Some(own) = all.iter().position(|range| *range == self.range) {
             all.swap_remove(own);
         }
+    }
+}
+
+/// Gives the bytes of a range back to the file system.
+///
+/// # Errors
+/// [`Unsupported`](io::ErrorKind::Unsupported) where that makes no holes.
+pub(super) fn punch_hole(file: &File, range: &Range<u64>) -> io::Result<()> {
+    let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    match fallocate(file, flags, range.start, range.end - range.start) {
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => Err(io::ErrorKind::Unsupported.into()),
+        punched => Ok(punched?),
     }
 }
 
@@ -637,6 +680,7 @@ mod tests {
             denied: None,
             order,
             is_noted: true,
+            noted: None,
         }
     }
 
@@ -655,6 +699,34 @@ mod tests {
         assert!(!state.is_denial_over(now + DENIAL_TIME_MAX));
         assert_eq!(state.look(&(0..100)), (Some(10..50), None));
         assert_eq!(state.look(&(50..100)), (Some(60..100), Some(50..60)), "gone for good");
+    }
+
+    #[tokio::test]
+    async fn where_no_holes_can_be_made_a_file_is_given_back_whole() {
+        let generation = Generation::new(Identity { device: 1, inode: 1 }, 1, b"");
+        let name = RemoteName { host: "web".into(), path: b"/x".as_slice().into() };
+        let (size, modified) = (0, SystemTime::UNIX_EPOCH);
+        let present = Ranges::default();
+        let note = Note { name, generation, size, modified, next: None, followed: None, present };
+        let remote: Arc<dyn Remote> = Arc::new(crate::mirror::LaterRemote::default());
+        let origin = Origin { remote, runtime: Handle::current() };
+        let kept = tempfile::tempfile().unwrap();
+        let file = SpoolFile::new(note, None, kept, PathBuf::from("/x"), 1, origin, Weak::new());
+        let bytes: Vec<u8> = (0..4 << 20).map(|nth: u32| (nth % 251) as u8).collect();
+        let len = bytes.len() as u64;
+        file.keep(0, &bytes, None).unwrap();
+        let no_holes = |_: &File, _: &Range<u64>| Err(io::ErrorKind::Unsupported.into());
+        let reading = file.want(&(100..200));
+        assert_eq!(file.give_back(1000, 4096, no_holes), 0, "somebody is about to read");
+        drop(reading);
+        let broken = |_: &File, _: &Range<u64>| Err(io::ErrorKind::Other.into());
+        assert_eq!((file.give_back(1000, 4096, broken), file.bytes()), (0, len));
+        assert_eq!((file.give_back(1000, 4096, no_holes), file.bytes()), (len, 0));
+        assert_eq!((file.file.metadata().unwrap().len(), file.size()), (0, len));
+        // What comes then lies at its own offset.
+        file.keep(len, b"and on", None).unwrap();
+        assert_eq!(file.read_at(len, 6).unwrap(), b"and on");
+        assert_eq!(file.here_before(len), len);
     }
 
     proptest! {

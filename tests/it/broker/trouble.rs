@@ -13,7 +13,7 @@ use super::*;
 use crate::transport::Pem;
 
 /// Asks the broker itself, as this user, to do something with the stream.
-async fn manage(nats: &Nats, url: &str, what: &str) {
+pub(super) async fn manage(nats: &Nats, url: &str, what: &str) {
     let broker = nats.connect_as(url).await;
     let subject = format!("$JS.API.STREAM.{what}.{}", names::STREAM);
     let asked = (Fields::default(), Bytes::new());
@@ -188,7 +188,10 @@ async fn an_agent_says_which_generation_came_after_another_one() {
     // As a mirror asks that has all of its bytes.
     let size = edge.fetch(&name, &old, 0..0).await.unwrap();
     assert_eq!(size.size, 11);
-    assert!(size.next.is_some_and(|next| next.is(&mirror.copies[1].generation)), "{size:?}");
+    assert!(
+        size.next.is_some_and(|next| next.generation.is(&mirror.copies[1].generation)),
+        "{size:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
