@@ -53,7 +53,7 @@ scene('the values of a field are counted, and a click on one shows its lines', a
   const log = await logs.write('a.log', LOG);
   await scene.open(log);
   await scene.untilState('live');
-  await page.keyboard.press('u');
+  await page.keyboard.press('i');
   await page.keyboard.type('status');
   await page.keyboard.press('Enter');
   await scene.untilText('#values-count', '300 of 300 lines have it, with 3 values');
@@ -64,7 +64,7 @@ scene('the values of a field are counted, and a click on one shows its lines', a
   await scene.untilRows(failed);
   // The next count is of these lines.
   await page.click('#log');
-  await page.keyboard.press('u');
+  await page.keyboard.press('i');
   await page.fill('#values-field', 'user.id');
   await page.keyboard.press('Enter');
   await scene.untilText('#values-count', '50 of 50 lines have it, with 5 values');
@@ -72,7 +72,7 @@ scene('the values of a field are counted, and a click on one shows its lines', a
   await scene.untilRows(failed.filter((line) => line.includes('"id":3')));
   assert.equal(await page.inputValue('#find-text'), 'status=503 user.id=3');
   await page.click('#log');
-  await page.keyboard.press('u');
+  await page.keyboard.press('i');
   await page.fill('#values-field', 'nothing');
   await page.keyboard.press('Enter');
   await scene.untilText('#values-count', 'No line has this field');

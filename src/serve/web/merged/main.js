@@ -8,6 +8,7 @@ import { forgetTime, showTimes } from '../rows/columns.js';
 import { Follow } from '../rows/follow.js';
 import { addJsonButtons, forgetJson, toggleJson } from '../rows/json.js';
 import { Levels, plainText } from '../rows/levels.js';
+import { ReadableRows } from '../rows/readable.js';
 import { Reading } from '../rows/reading.js';
 import { RowViewport } from '../rows/row-viewport.js';
 import { isInColumns, showAll } from '../rows/row.js';
@@ -107,6 +108,7 @@ const findBar = new FindBar(search, { changed: findChanged, goTo: async () => {}
 const errorNav = new ProblemNav('error', errorSearch, async () => {}, () => 0);
 const warningNav = new ProblemNav('warning', warningSearch, async () => {}, () => 0);
 const highlighter = new Highlighter();
+const readable = new ReadableRows();
 const reading = new Reading();
 const colourMarks = new ColourMarks(coloursChanged, hint);
 let colourRules = view.colours.length > 0 ? view.colours : loadColourRules();
@@ -242,6 +244,7 @@ function draw() {
   runSearches();
   const near = [...rowViewport.inSight(log.clientHeight)];
   levels.show(near);
+  readable.show(near, menu.options);
   addJsonButtons(near);
   showTimes(log, near, menu.options);
   reading.show(near, menu.options.highlight);
@@ -339,10 +342,10 @@ function updateUrl() {
 /** The fragment of the present view, in an encoding. @param {string} encoding */
 function hashWith(encoding) {
   const off = sources.filter(({ on }) => !on).map(({ number }) => number + 1);
-  const { wrap, highlight, times, zone } = menu.options;
+  const { wrap, highlight, readable: isReadable, columns, times, zone } = menu.options;
   const shifts = formatShifts(buffer.clocks.map(({ shift }) => shift));
   const view = formatView({
-    ...emptyView(), encoding, follow: follow.following, find: findBar.pattern, filter: findBar.filter, invert: findBar.invert, level: findBar.level, rules: findBar.rules, colours: colourRules, options: { wrap, highlight, times, zone },
+    ...emptyView(), encoding, follow: follow.following, find: findBar.pattern, filter: findBar.filter, invert: findBar.invert, level: findBar.level, rules: findBar.rules, colours: colourRules, options: { wrap, highlight, readable: isReadable, columns, times, zone },
   });
   const parts = [...(off.length > 0 ? [`off=${off.join(',')}`] : []), ...(shifts === '' ? [] : [`shift=${shifts}`]), ...(view === '' ? [] : [view.slice(1)])];
   return parts.length === 0 ? '' : `#${parts.join('&')}`;
@@ -366,6 +369,7 @@ bindKeys([
   { keys: ['o', 'Enter'], does: 'open the log of the match or error at that line', act: () => openLogAt(current()) },
   { keys: ['y'], does: 'copy that line, an error with its stack trace', act: copyCurrent },
   { keys: ['h'], does: 'highlight times, levels, numbers and the like', act: () => menu.toggle('highlight') },
+  { keys: ['b'], does: 'readable JSON and logfmt', act: () => menu.toggle('readable') },
   { keys: ['w'], does: 'wrap long lines', act: () => menu.toggle('wrap') },
   { keys: ['s'], does: 'times: none, clock, age, since previous', act: () => menu.setTimes(TIMES[(TIMES.indexOf(menu.options.times) + 1) % TIMES.length]) },
   { keys: ['u'], does: 'zone of times: this browser, the server, UTC', act: () => menu.nextZone() },

@@ -3,6 +3,7 @@
 
 import { failureWords, Gone } from '../net/api.js';
 import { serverZone, zoneOf } from '../ui/zones.js';
+import { textOf } from './row.js';
 import { formatAgo, formatTimeGap, isLongGap, parseTime } from './times.js';
 
 const REQUEST_MS = 250;
@@ -153,7 +154,7 @@ export function forgetTime(row) {
 export function timeOf(row, now) {
   let at = lineTimes.get(row);
   if (at === undefined) {
-    at = parseTime(row.element?.textContent ?? '', row.time ?? now, serverZone() ?? undefined);
+    at = parseTime(row.element === null ? '' : textOf(row.element), row.time ?? now, serverZone() ?? undefined);
     lineTimes.set(row, at);
   }
   // The log's own stamp of the row stands above a time in the program's text.

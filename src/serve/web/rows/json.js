@@ -1,6 +1,6 @@
 // JSON in rows: a control on the row shows the value below it, indented and coloured.
 
-import { appendControl } from './row.js';
+import { appendControl, textOf } from './row.js';
 
 /** Larger values get no control: they would be too long to read. */
 const OPEN_CHARS_MAX = 200_000;
@@ -34,7 +34,7 @@ export function parseJson(text) {
 export function addJsonButtons(entries) {
   for (const entry of entries) {
     if (entry.marker !== undefined || entry.element === null) continue;
-    if (!hasJson.has(entry)) hasJson.set(entry, parseJson(entry.element.textContent ?? '') !== undefined);
+    if (!hasJson.has(entry)) hasJson.set(entry, parseJson(textOf(entry.element)) !== undefined);
     // A row that was removed from the page and added again has a new element.
     if (!hasJson.get(entry) || entry.element.querySelector('button.open') !== null) continue;
     const button = document.createElement('button');
@@ -65,7 +65,7 @@ export function toggleJson(row) {
     button?.setAttribute('aria-expanded', 'false');
     return true;
   }
-  const value = parseJson(element.textContent ?? '');
+  const value = parseJson(textOf(element));
   if (value === undefined) return false;
   const opened = document.createElement('pre');
   opened.className = 'opened';

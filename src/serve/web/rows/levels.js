@@ -3,6 +3,7 @@
 
 import { errorText, failureWords } from '../net/api.js';
 import { serverUrl } from '../net/wire.js';
+import { textOf } from './row.js';
 
 /** Only the beginning of a line is searched for its level. */
 const LOOK_CHARS = 4_000;
@@ -50,7 +51,7 @@ export class Levels {
   of(row) {
     let level = this.#cache.get(row);
     if (level === undefined) {
-      level = row.annotation?.level ?? levelOf(this.#rules, row.element?.textContent ?? '');
+      level = row.annotation?.level ?? levelOf(this.#rules, row.element === null ? '' : textOf(row.element));
       this.#cache.set(row, level);
     }
     return level;

@@ -12,6 +12,8 @@ const TRAILING = /[.,;:!?\]]+$/;
 const isAltered = new WeakSet();
 /** @type {WeakMap<HTMLElement, string>} */
 const drawnHtml = new WeakMap();
+/** The texts of rows that show another one. @type {WeakMap<HTMLElement, string>} */
+const ownTexts = new WeakMap();
 
 /**
  * Creates an element for each entry. All rows are parsed at once. If the HTML of a row is not balanced, each row is
@@ -61,16 +63,54 @@ export function redrawRow(element, html) {
   if (before !== '' && html.startsWith(before) && !isAltered.has(element)) element.insertAdjacentHTML('beforeend', html.slice(before.length));
   else element.innerHTML = content(html);
   isAltered.delete(element);
+  forgetReplaced(element);
   decorate(element, html);
+}
+
+/**
+ * Shows another text in place of a row's own.
+ * @param {HTMLElement} element
+ * @param {string} text
+ */
+export function replaceText(element, text) {
+  if (!ownTexts.has(element)) ownTexts.set(element, element.textContent ?? '');
+  element.replaceChildren(text);
+  element.classList.add('readable');
+  element.classList.toggle('tabbed', text.includes('\t'));
+  isAltered.add(element);
+  if (text.includes('://')) linkUrls(element);
+}
+
+/**
+ * Shows a row's own text again.
+ * @param {HTMLElement} element
+ */
+export function restoreRow(element) {
+  if (!ownTexts.has(element)) return;
+  forgetReplaced(element);
+  isAltered.delete(element);
+  showAll(element, SHOWN_CHARS_MAX);
+}
+
+/** A row's own text, also where it shows another one. @param {HTMLElement} element */
+export function textOf(element) {
+  return ownTexts.get(element) ?? element.textContent ?? '';
+}
+
+/** @param {HTMLElement} element */
+function forgetReplaced(element) {
+  ownTexts.delete(element);
+  element.classList.remove('readable');
 }
 
 /**
  * Shows the whole of a truncated row.
  * @param {HTMLElement} element
+ * @param {number} [most] characters that are shown
  */
-export function showAll(element) {
+export function showAll(element, most = Infinity) {
   element.innerHTML = content(drawnHtml.get(element) ?? '');
-  decorate(element, drawnHtml.get(element) ?? '', Infinity);
+  decorate(element, drawnHtml.get(element) ?? '', most);
 }
 
 /**

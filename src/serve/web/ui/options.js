@@ -5,16 +5,18 @@ import { ZONES } from './zones.js';
 const STORE = 'tailcast.options';
 /** The key that earlier versions used. */
 const WRAP_STORE = 'tailcast.wrap';
+export const COLUMNS_CHARS_MAX = 200;
 
 /**
  * @typedef {'off' | 'clock' | 'ago' | 'gap'} Times
- * @typedef {{wrap: boolean, highlight: boolean, numbers: boolean, times: Times, zone: import('./zones.js').ZoneName, repeats: boolean, groups: boolean}} Options
- * @typedef {'wrap' | 'highlight' | 'numbers' | 'repeats' | 'groups'} Switch an option that is on or off
+ * @typedef {{wrap: boolean, highlight: boolean, numbers: boolean, times: Times, zone: import('./zones.js').ZoneName, repeats: boolean, groups: boolean,
+ *   readable: boolean, columns: string}} Options `columns` are names of fields, with spaces between them
+ * @typedef {'wrap' | 'highlight' | 'readable' | 'numbers' | 'repeats' | 'groups'} Switch an option that is on or off
  */
 
 /** @type {Options} */
-export const DEFAULTS = { wrap: true, highlight: true, numbers: false, times: 'off', zone: 'local', repeats: false, groups: false };
-export const SWITCHES = /** @type {Switch[]} */ (['wrap', 'highlight', 'numbers', 'repeats', 'groups']);
+export const DEFAULTS = { wrap: true, highlight: true, numbers: false, times: 'off', zone: 'local', repeats: false, groups: false, readable: false, columns: '' };
+export const SWITCHES = /** @type {Switch[]} */ (['wrap', 'highlight', 'readable', 'numbers', 'repeats', 'groups']);
 export const TIMES = /** @type {Times[]} */ (['off', 'clock', 'ago', 'gap']);
 
 /** @returns {Options} */
@@ -45,6 +47,7 @@ function validate(kept) {
   }
   const times = /** @type {Times} */ (kept.times);
   if (TIMES.includes(times)) options.times = times;
+  if (typeof kept.columns === 'string') options.columns = kept.columns.slice(0, COLUMNS_CHARS_MAX);
   options.zone = ZONES.find((zone) => zone === kept.zone) ?? options.zone;
   return options;
 }

@@ -53,7 +53,11 @@ export class ViewMenu {
   show() {
     for (const input of this.#inputs) {
       const option = /** @type {keyof import('./options.js').Options} */ (input.dataset.option);
-      input.checked = input.type === 'radio' ? this.options[option] === input.value : this.options[option] === true;
+      if (input.type === 'text') {
+        if (input !== document.activeElement) input.value = this.options.columns;
+      } else {
+        input.checked = input.type === 'radio' ? this.options[option] === input.value : this.options[option] === true;
+      }
     }
     this.#zone.value = this.options.zone;
     this.#log.dataset.wrap = String(this.options.wrap);
@@ -70,7 +74,8 @@ export class ViewMenu {
   /** @param {HTMLInputElement} input */
   #inputChanged(input) {
     const option = /** @type {keyof import('./options.js').Options} */ (input.dataset.option);
-    if (option === 'times') this.options.times = /** @type {import('./options.js').Times} */ (input.value);
+    if (option === 'columns') [this.options.columns, this.options.readable] = [input.value.trim(), this.options.readable || input.value.trim() !== ''];
+    else if (option === 'times') this.options.times = /** @type {import('./options.js').Times} */ (input.value);
     else this.options[/** @type {import('./options.js').Switch} */ (option)] = input.checked;
     this.#optionChanged();
   }

@@ -3,7 +3,7 @@
 // file never shows lines of another file.
 
 import { colourRule, COLOUR_RULES_MAX } from '../ui/colour-rules.js';
-import { DEFAULTS, SWITCHES, TIMES } from '../ui/options.js';
+import { COLUMNS_CHARS_MAX, DEFAULTS, SWITCHES, TIMES } from '../ui/options.js';
 import { ZONES } from '../ui/zones.js';
 
 /**
@@ -63,6 +63,7 @@ export function parseView(hash) {
     else if (key === 'fold') view.folds = value.split(',').map(parseNumber).filter((offset) => offset !== null).slice(0, FOLDS_MAX);
     else if (key === 'encoding') view.encoding = encodingName(value);
     else if (key === 'times') view.options.times = TIMES.find((times) => times === value);
+    else if (key === 'columns') view.options.columns = value.slice(0, COLUMNS_CHARS_MAX);
     else if (key === 'zone') view.options.zone = ZONES.find((zone) => zone === value);
     else for (const option of SWITCHES) if (key === option) view.options[option] = value !== '0';
   }
@@ -93,6 +94,7 @@ export function formatView(view) {
     const value = view.options[option];
     if (value !== undefined && value !== DEFAULTS[option]) parts.push(`${option}=${value ? 1 : 0}`);
   }
+  if (view.options.columns) parts.push(`columns=${encode(view.options.columns)}`);
   if (view.options.times !== undefined && view.options.times !== DEFAULTS.times) parts.push(`times=${view.options.times}`);
   if (view.options.zone !== undefined && view.options.zone !== DEFAULTS.zone) parts.push(`zone=${view.options.zone}`);
   if (view.encoding !== '') parts.push(`encoding=${view.encoding}`);

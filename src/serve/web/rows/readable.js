@@ -1,0 +1,78 @@
+// Structured lines as text that people read, for the rows in and near sight. A row that has styles of its own stays as it is.
+
+import { serverZone, LOCAL, zoneOf } from '../ui/zones.js';
+import { replaceText, restoreRow } from './row.js';
+import { columnText, parseLine, readableText } from './structure.js';
+
+/** An element other than a link. */
+const STYLED = /<(?!\/?a\b)/;
+
+/** @typedef {import('./tail.js').Entry} Entry */
+
+export class ReadableRows {
+  /** The lines of rows; null for those that stay as they are. @type {WeakMap<Entry, {html: string, line: import('./structure.js').Structured | null}>} */
+  #lines = new WeakMap();
+  /** What the rows show, with what that depends on. @type {Map<HTMLElement, string>} */
+  #shown = new Map();
+  /** The widths of the columns so far. They only grow, so that rows do not jump. @type {Map<string, number>} */
+  #widths = new Map();
+  #columns = '';
+  #scratch = document.createElement('template');
+
+  /**
+   * @param {Entry[]} entries in sight
+   * @param {import('../ui/options.js').Options} options
+   */
+  show(entries, options) {
+    const { readable, columns } = options;
+    if (!readable && this.#shown.size === 0) return;
+    const before = this.#shown;
+    this.#shown = new Map();
+    if (readable) this.#draw(entries, columns.split(/[\s,]+/).filter((name) => name !== ''), options, before);
+    for (const element of before.keys()) restoreRow(element);
+  }
+
+  /**
+   * @param {Entry[]} entries
+   * @param {string[]} columns
+   * @param {import('../ui/options.js').Options} options
+   * @param {Map<HTMLElement, string>} before what rows show; those that show it on are taken out
+   */
+  #draw(entries, columns, options, before) {
+    if (this.#columns !== options.columns) this.#widths.clear();
+    this.#columns = options.columns;
+    /** @type {[HTMLElement, string, import('./structure.js').Structured][]} */
+    const lines = [];
+    for (const entry of entries) {
+      const { element } = entry;
+      if (entry.marker !== undefined || element === null) continue;
+      const line = this.#lineOf(entry);
+      if (line === null) continue;
+      lines.push([element, entry.html, line]);
+      for (const name of columns) this.#widths.set(name, Math.max(this.#widths.get(name) ?? name.length, columnText(line, name).length));
+    }
+    const widths = [...this.#widths.values()].join();
+    for (const [element, html, line] of lines) {
+      const key = `${options.zone}|${options.columns}|${widths}|${html}`;
+      const known = before.get(element);
+      before.delete(element);
+      this.#shown.set(element, key);
+      if (known !== key || !element.classList.contains('readable')) {
+        replaceText(element, readableText(line, zoneOf(options.zone), serverZone() ?? LOCAL, columns, this.#widths));
+      }
+    }
+  }
+
+  /** @param {Entry & {html: string}} entry */
+  #lineOf(entry) {
+    const known = this.#lines.get(entry);
+    if (known?.html === entry.html) return known.line;
+    let line = null;
+    if (!STYLED.test(entry.html)) {
+      this.#scratch.innerHTML = entry.html;
+      line = parseLine(this.#scratch.content.textContent ?? '');
+    }
+    this.#lines.set(entry, { html: entry.html, line });
+    return line;
+  }
+}

@@ -1,0 +1,84 @@
+// Structured lines as text that people read.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import { load } from './modules.js';
+import { scene } from './scene.js';
+
+const { parseLine, readableText } = await load('rows/structure.js');
+const { zoneOf } = await load('ui/zones.js');
+const UTC = zoneOf('utc');
+
+/** @param {string} line @param {string[]} columns @param {[string, number][]} widths */
+function shown(line, columns = [], widths = []) {
+  const parsed = parseLine(line);
+  return parsed === null ? null : readableText(parsed, UTC, UTC, columns, new Map(widths));
+}
+
+test('JSON and logfmt become time, level, message and fields', () => {
+  for (const [line, wanted] of [
+    ['{"time":"2026-11-28T14:02:07.120Z","level":"error","msg":"request failed","user":7,"latency":"812ms"}', '14:02:07.120 ERROR request failed  user=7 latency=812ms'],
+    ['{"msg":"a","ts":1795874527.12,"level":"info"}', '14:02:07.120 INFO  a'],
+    ['{"level":30,"time":1795874527120,"pid":1,"msg":"pino"}', '14:02:07.120 INFO  pino  pid=1'],
+    ['{"timeUnixNano":"1795874527120000000","severityNumber":17,"body":"otel","attributes":{"http":{"status":500}}}', '14:02:07.120 ERROR otel  attributes.http.status=500'],
+    ['{"@timestamp":"2026-11-28T15:02:07+01:00","log.level":"warn","message":"ecs","tags":["a","b"]}', '14:02:07.000 WARN  ecs  tags=["a","b"]'],
+    ['{"levelno":50,"message":"python","empty":"","none":null,"quoted":"a b"}', 'FATAL python  empty="" none=null quoted="a b"'],
+    ['{"level":3,"short_message":"gelf"}', 'ERROR gelf'],
+    ['app[7]: {"level":"debug","msg":"behind a prefix","a":1}', 'app[7]: DEBUG behind a prefix  a=1'],
+    ['{"msg":"no level","a":{}}', 'no level  a={}'],
+    ['{"a":1,"b":{"c":2}}', 'a=1 b.c=2'],
+    ['{"time":"soon","msg":"x"}', 'soon x'],
+    ['time=2026-11-28T14:02:07Z level=info msg="request \\"x\\" done" status=200 path=/api', '14:02:07.000 INFO  request "x" done  status=200 path=/api'],
+    ['worker-3 level=warn msg=slow took=1s', 'worker-3 WARN  slow  took=1s'],
+    ['{"msg":"failed","error":{"stack":"Error: x\\n    at f (a.js:1)\\n    at g"},"a":1}', 'failed  a=1\n  error.stack:\n    Error: x\n        at f (a.js:1)\n        at g'],
+    ['{"msg":"first\\nsecond\\n","a":1}', 'first  a=1\n    second'],
+    ['{"msg":"Ünïcode ☃","x":"<b>"}', 'Ünïcode ☃  x=<b>'],
+  ]) assert.equal(shown(line), wanted, line);
+});
+
+test('other lines stay as they are', () => {
+  for (const line of [
+    '', 'plain text', '2026-11-28 14:02:07 INFO started', 'a=1 b=2', 'level=info', 'the level=info and msg=hidden words', 'call f(a=1, msg=x) { return }', '{"a":1', '[1,2]', '{}',
+    `{"msg":"${'x'.repeat(30_000)}"}`,
+  ]) assert.equal(shown(line), null, line);
+});
+
+test('columns stand in place of the other fields', () => {
+  const line = '{"time":"2026-11-28T14:02:07Z","level":"info","msg":"done","status":200,"path":"/a","user":{"id":7}}';
+  assert.equal(shown(line, ['status', 'user.id', 'none'], [['status', 6], ['user.id', 7], ['none', 4]]), '14:02:07.000  INFO   200     7              done');
+  assert.equal(shown(`{"msg":"m","long":"${'x'.repeat(50)}"}`, ['long']), `${'x'.repeat(39)}…  m`);
+});
+
+scene('b shows readable lines, with columns if there are any, and the lines as they are again', async (scene) => {
+  const { logs, page } = scene;
+  const line = (/** @type {number} */ at) => `{"time":"2026-11-28T14:02:0${at}Z","level":"${at === 3 ? 'error' : 'info'}","msg":"request ${at}","status":20${at},"user":{"id":7},"url":"http://a.example/${at}"}`;
+  const all = Array.from({ length: 5 }, (_, at) => line(at));
+  const log = await logs.write('a.log', `${all.join('\n')}\nplain\n\x1b[31m{"msg":"coloured"}\x1b[0m\n`);
+  await scene.open(`${log}#zone=utc`);
+  await scene.untilRows([...all, 'plain', '{"msg":"coloured"}']);
+  await page.keyboard.press('b');
+  const text = (/** @type {number} */ at, level = 'INFO ') => `14:02:0${at}.000 ${level} request ${at}  status=20${at} user.id=7 url=http://a.example/${at}`;
+  const readable = [text(0), text(1), text(2), text(3, 'ERROR'), text(4)];
+  await scene.untilRows([...readable, 'plain', '{"msg":"coloured"}']);
+  assert.equal(await page.locator('.row[data-level="error"]').count(), 1);
+  assert.equal(await page.locator('#rows .row a').first().getAttribute('href'), 'http://a.example/0');
+  await logs.append('a.log', '{"level":"warn","msg":"live"}\n');
+  await scene.untilRows([...readable, 'plain', '{"msg":"coloured"}', 'WARN  live']);
+  // The JSON opens as that of the line itself.
+  await page.locator('.row button.open').first().dispatchEvent('click');
+  await scene.until(() => document.querySelector('.opened')?.textContent?.includes('"msg": "request 0"'));
+  await page.locator('.row button.open').first().dispatchEvent('click');
+  await page.click('#view-open');
+  await page.fill('input.columns', 'status user.id');
+  await page.keyboard.press('Enter');
+  await page.keyboard.press('Escape');
+  const row = (/** @type {number} */ at, level = 'INFO ') => `14:02:0${at}.000  ${level}  20${at}     7        request ${at}`;
+  await scene.untilRows([row(0), row(1), row(2), row(3, 'ERROR'), row(4), 'plain', '{"msg":"coloured"}', 'WARN                    live']);
+  const other = await scene.context.newPage();
+  await other.goto(page.url());
+  await scene.until(() => document.querySelector('#rows .row')?.textContent === '14:02:00.000  INFO   200     7        request 0', undefined, other);
+  await page.click('#log', { position: { x: 600, y: 400 } });
+  await page.keyboard.press('b');
+  await scene.untilRows([...all, 'plain', '{"msg":"coloured"}', '{"level":"warn","msg":"live"}']);
+});
