@@ -91,7 +91,7 @@ const traces = new Traces(buffer, levels, (entry) => errorSearch.matches(entry))
 const findBar = new FindBar(search, { changed: findChanged, goTo, here: currentOffset, closed: focusLog });
 const errorNav = new ProblemNav('error', errorSearch, goTo, currentOffset);
 const warningNav = new ProblemNav('warning', warningSearch, goTo, currentOffset);
-const highlighter = new Highlighter();
+const highlighter = new Highlighter(() => drawScheduler.request(), hint);
 const reading = new Reading();
 const colourMarks = new ColourMarks(coloursChanged, hint);
 let colourRules = view.colours.length > 0 ? view.colours : loadColourRules();

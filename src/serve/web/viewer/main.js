@@ -96,7 +96,7 @@ const levels = new Levels();
 const tab = new TabBadge((row) => levels.ofWire(row));
 const folds = new Folds(levels);
 const selection = new LineSelection(restyle);
-const highlighter = new Highlighter();
+const highlighter = new Highlighter(restyle, showFailure);
 const reading = new Reading();
 const colourMarks = new ColourMarks(coloursChanged, showFailure);
 let colourRules = loadColourRules();
