@@ -92,7 +92,7 @@ scene('an expression that takes for ever is switched off, and the page goes on',
   const { page, logs } = scene;
   const log = await logs.write('a.log', `${'a'.repeat(40)}!\norder-1\n`);
   await scene.open(`${log}#colour=red:(a%2B)%2B$&colour=green:order`);
-  await scene.until(() => /^The colour for \(a\+\)\+\$ is off: its expression took more than 1000 ms/.test(document.querySelector('#hint-words')?.textContent ?? ''));
+  await scene.until(() => /^The colour for \(a\+\)\+\$ is off: its expression took more than 1 s/.test(document.querySelector('#hint-words')?.textContent ?? ''));
   await untilColoured(scene, ['green:order']);
   const longest = await page.evaluate(async () => {
     let longest = 0;
@@ -107,7 +107,7 @@ scene('an expression that takes for ever is switched off, and the page goes on',
   assert.ok(longest < 1_000, `${longest} ms`);
   await page.click('#view-open');
   await page.click('#colours-open');
-  await scene.until(() => document.querySelector('#colour-list .problem')?.textContent?.startsWith('off: its expression took more than 1000 ms'));
+  await scene.until(() => document.querySelector('#colour-list .problem')?.textContent?.startsWith('off: its expression took more than 1 s'));
   await page.locator('#colour-list input').first().fill('a+');
   await untilColoured(scene, [`red:${'a'.repeat(40)}`, 'green:order']);
 });

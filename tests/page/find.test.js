@@ -349,3 +349,13 @@ scene('warnings are counted and marked, keys step through them, and a level filt
   await page.click('#view-menu label:has(input[name="level"][value=""])');
   await scene.until(() => document.querySelectorAll('#rows .row').length > 100);
 });
+
+scene('a pattern that takes for ever in the browser is not marked, and the page goes on', async (scene) => {
+  const { page, logs } = scene;
+  const log = await logs.write('a.log', `${'a'.repeat(40)}!\nneedle 17\n`);
+  await scene.open(`${log}#find=r:(a%2B)%2B$&mark=r:needle+%5Cd%2B`);
+  await scene.until(() => /^The matches of \(a\+\)\+\$ are not marked: its expression took more than 1 s/.test(document.querySelector('#hint-words')?.textContent ?? ''));
+  await scene.until(() => [...CSS.highlights.get('rule-0') ?? []].map(({ startOffset, endOffset }) => `${startOffset} to ${endOffset}`).join() === '0 to 9');
+  await page.locator('#find-text').fill('needle .');
+  await scene.until(() => [...CSS.highlights.get('found') ?? []].map(({ startOffset, endOffset }) => `${startOffset} to ${endOffset}`).join() === '0 to 8');
+});

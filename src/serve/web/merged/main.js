@@ -107,7 +107,7 @@ const traces = new Traces(buffer, levels, (entry) => errorSearch.matches(entry))
 const findBar = new FindBar(search, { changed: findChanged, goTo: async () => {}, here: () => 0, closed: focusLog });
 const errorNav = new ProblemNav('error', errorSearch, async () => {}, () => 0);
 const warningNav = new ProblemNav('warning', warningSearch, async () => {}, () => 0);
-const highlighter = new Highlighter();
+const highlighter = new Highlighter(() => drawScheduler.request(), hint);
 const readable = new ReadableRows();
 const reading = new Reading();
 const colourMarks = new ColourMarks(coloursChanged, hint);

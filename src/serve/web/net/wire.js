@@ -82,9 +82,9 @@ export function isSameGeneration(one, other) {
  */
 const BASE = new URL(import.meta.url).pathname.match(/^(.*)\/_\/page\//)?.[1] ?? '';
 
-/** The address of an asset of this page's version. @param {string} name such as `matcher/main.js` */
-export function assetUrl(name) {
-  return new URL(`../${name}`, import.meta.url);
+/** The address of an asset of this page's version. @param {string} asset such as `matcher/main.js` */
+export function assetUrl(asset) {
+  return new URL(`../${asset}`, import.meta.url);
 }
 
 /**

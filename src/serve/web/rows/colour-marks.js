@@ -1,7 +1,8 @@
-// Colours what the reader's own rules match in the rows in and near sight. A worker finds the matches, because no one can
-// tell how long a regular expression takes. A rule that takes too long is off until it is changed.
+// Colours what the reader's own rules match in the rows in and near sight. A rule that takes too long is off until it is
+// changed.
 
-import { MATCH_MS_MAX, Matcher, TooSlow } from '../search/matcher.js';
+import { Matcher } from '../search/matcher.js';
+import { RowMatches } from '../search/row-matches.js';
 import { colourExpression } from '../ui/colour-rules.js';
 import { HAS_HIGHLIGHTS, textRanges } from './text-ranges.js';
 
@@ -10,14 +11,12 @@ const READ_CHARS = 2_000;
 
 /**
  * @typedef {import('../ui/colour-rules.js').ColourRule} ColourRule
- * @typedef {{html: string, first: Node | null, ranges: StaticRange[]}} Drawn
  *
  * @typedef {object} Active a rule that is applied
  * @property {ColourRule} rule
- * @property {{source: string, flags: string} | null} expression
- * @property {Map<HTMLElement, Drawn>} drawn
- * @property {boolean} isAsking
- * @property {string} trouble why it is off; empty if it is not
+ * @property {RowMatches} matches
+ * @property {Map<HTMLElement, {places: [number, number][], ranges: StaticRange[]}>} drawn
+ * @property {boolean} isTold whether the reader was told that it is off
  */
 
 export class ColourMarks {
@@ -41,78 +40,61 @@ export class ColourMarks {
   /** @param {ColourRule[]} rules */
   set(rules) {
     const before = this.#active;
-    this.#active = rules.map((rule) => {
-      const same = before.find((one) => one.rule.text === rule.text && one.rule.colour === rule.colour);
-      return same ?? { rule, expression: colourExpression(rule.text), drawn: new Map(), isAsking: false, trouble: '' };
-    });
-    for (const gone of before) if (!this.#active.includes(gone)) this.#clear(gone);
+    /** @type {Active[]} */
+    const active = [];
+    for (const rule of rules) {
+      const expression = colourExpression(rule.text);
+      if (expression === null) continue;
+      const matches = () => new RowMatches(this.#matcher, expression, READ_CHARS, this.#changed);
+      active.push(before.find(isOf(rule)) ?? { rule, matches: matches(), drawn: new Map(), isTold: false });
+    }
+    this.#active = active;
+    for (const gone of before) if (!active.includes(gone)) this.#drop(gone, gone.drawn);
     this.#changed();
   }
 
   /** Why a rule is off; empty if it is not. @param {ColourRule} rule */
   troubleOf(rule) {
-    return this.#active.find((one) => one.rule.text === rule.text && one.rule.colour === rule.colour)?.trouble ?? '';
+    const trouble = this.#active.find(isOf(rule))?.matches.trouble ?? '';
+    return trouble === '' ? '' : `off: ${trouble}`;
   }
 
   /** @param {import('./tail.js').Entry[]} entries in sight */
   show(entries) {
     if (!HAS_HIGHLIGHTS) return;
-    for (const active of this.#active) if (active.trouble === '' && active.expression !== null) this.#showOne(active, entries);
+    for (const active of this.#active) {
+      active.matches.want(entries);
+      this.#draw(active, entries);
+      const { trouble } = active.matches;
+      if (trouble === '' || active.isTold) continue;
+      active.isTold = true;
+      this.#failed(`The colour for ${active.rule.text} is off: ${trouble}`);
+    }
   }
 
   /** @param {Active} active @param {import('./tail.js').Entry[]} entries */
-  #showOne(active, entries) {
+  #draw(active, entries) {
     const before = active.drawn;
     active.drawn = new Map();
-    /** @type {[HTMLElement, string][]} */
-    const unknown = [];
-    for (const entry of entries) {
-      const { element } = entry;
-      if (entry.marker !== undefined || element === null) continue;
-      const drawn = before.get(element);
-      if (drawn === undefined || drawn.html !== entry.html || drawn.first !== element.firstChild) {
-        unknown.push([element, entry.html]);
-      } else {
-        active.drawn.set(element, drawn);
+    for (const { element, marker, ...entry } of entries) {
+      if (marker !== undefined || element === null || !('html' in entry) || active.matches.trouble !== '') continue;
+      const places = active.matches.in(element, entry.html);
+      if (places === null) continue;
+      let drawn = before.get(element);
+      if (drawn?.places === places) {
         before.delete(element);
+      } else {
+        drawn = { places, ranges: textRanges(element, places) };
+        for (const range of drawn.ranges) this.#highlightOf(active.rule.colour).add(range);
       }
+      active.drawn.set(element, drawn);
     }
-    const highlight = this.#highlightOf(active.rule.colour);
-    for (const { ranges } of before.values()) for (const range of ranges) highlight.delete(range);
-    if (unknown.length > 0 && !active.isAsking) this.#ask(active, unknown);
+    this.#drop(active, before);
   }
 
-  /** @param {Active} active @param {[HTMLElement, string][]} rows with their HTML */
-  async #ask(active, rows) {
-    active.isAsking = true;
-    try {
-      const { source, flags } = /** @type {{source: string, flags: string}} */ (active.expression);
-      const found = await this.#matcher.find({ source, flags }, rows.map(([element]) => (element.textContent ?? '').slice(0, READ_CHARS)));
-      if (this.#active.includes(active)) rows.forEach(([element, html], at) => this.#draw(active, element, html, found[at]));
-    } catch (error) {
-      const reason = error instanceof TooSlow ? `its expression took more than ${MATCH_MS_MAX} ms for the lines on the screen` : `${error instanceof Error ? error.message : error}`;
-      active.trouble = `off: ${reason}`;
-      this.#clear(active);
-      if (this.#active.includes(active)) this.#failed(`The colour for ${active.rule.text} is off: ${reason}`);
-    }
-    active.isAsking = false;
-    this.#changed();
-  }
-
-  /** @param {Active} active @param {HTMLElement} element @param {string} html @param {[number, number][]} places */
-  #draw(active, element, html, places) {
-    const highlight = this.#highlightOf(active.rule.colour);
-    for (const range of active.drawn.get(element)?.ranges ?? []) highlight.delete(range);
-    const ranges = textRanges(element, places);
-    for (const range of ranges) highlight.add(range);
-    active.drawn.set(element, { html, first: element.firstChild, ranges });
-  }
-
-  /** @param {Active} active */
-  #clear({ drawn, rule }) {
-    const highlight = this.#highlightOf(rule.colour);
-    for (const { ranges } of drawn.values()) for (const range of ranges) highlight.delete(range);
-    drawn.clear();
+  /** @param {Active} active @param {Active['drawn']} drawn */
+  #drop({ rule }, drawn) {
+    for (const { ranges } of drawn.values()) for (const range of ranges) this.#highlightOf(rule.colour).delete(range);
   }
 
   /** @param {string} colour */
@@ -121,8 +103,13 @@ export class ColourMarks {
     if (highlight === undefined) {
       highlight = new Highlight();
       this.#highlights.set(colour, highlight);
-      if (HAS_HIGHLIGHTS) CSS.highlights.set(`colour-${colour}`, highlight);
+      CSS.highlights.set(`colour-${colour}`, highlight);
     }
     return highlight;
   }
+}
+
+/** @param {ColourRule} rule @returns {(active: Active) => boolean} */
+function isOf(rule) {
+  return (active) => active.rule.text === rule.text && active.rule.colour === rule.colour;
 }

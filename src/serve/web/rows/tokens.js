@@ -115,9 +115,9 @@ class Reader {
 
   /** Takes what an expression finds at the present place. @param {RegExp} expression @param {Kind} kind */
   #take(expression, kind) {
-    const length = this.#measure(expression);
-    if (length === 0) return false;
-    this.#put(kind, this.#at, this.#at + length);
+    const chars = this.#measure(expression);
+    if (chars === 0) return false;
+    this.#put(kind, this.#at, this.#at + chars);
     return true;
   }
 
@@ -174,15 +174,15 @@ class Reader {
 
   #path() {
     const before = this.#line[this.#at - 1] ?? ' ';
-    const length = /[\s"'`=:,([{<>|]/.test(before) ? this.#measure(PATH) : 0;
+    const chars = /[\s"'`=:,([{<>|]/.test(before) ? this.#measure(PATH) : 0;
     // A single slash is a division, or `n/a`.
-    if (length > 2) this.#put('path', this.#at, this.#at + this.#withoutEnd(length));
-    else this.#at += Math.max(1, length);
+    if (chars > 2) this.#put('path', this.#at, this.#at + this.#withoutEnd(chars));
+    else this.#at += Math.max(1, chars);
   }
 
-  /** The length of a path without the punctuation of the sentence. @param {number} length */
-  #withoutEnd(length) {
-    let end = length;
+  /** The length of a path without the punctuation of the sentence. @param {number} chars */
+  #withoutEnd(chars) {
+    let end = chars;
     while (end > 1 && /[.,:]/.test(this.#line[this.#at + end - 1])) end -= 1;
     return end;
   }
@@ -208,10 +208,10 @@ class Reader {
       return;
     }
     if (this.#take(HOST_PORT, 'address')) return;
-    const length = Math.max(1, this.#measure(WORD));
-    const level = this.#levelHere(this.#line.slice(this.#at, this.#at + length), this.#line[this.#at + length] ?? ' ');
+    const chars = Math.max(1, this.#measure(WORD));
+    const level = this.#levelHere(this.#line.slice(this.#at, this.#at + chars), this.#line[this.#at + chars] ?? ' ');
     this.#isLevelNext = false;
-    this.#put(level ?? '', this.#at, this.#at + length);
+    this.#put(level ?? '', this.#at, this.#at + chars);
   }
 
   /**

@@ -16,15 +16,15 @@ export class Zone {
 
   /**
    * @param {string} label
-   * @param {string | null} name of a zone or an offset; null for that of the browser
+   * @param {string | null} place the name of a zone, or an offset; null for that of the browser
    * @throws {RangeError} if the browser does not know it
    */
-  constructor(label, name) {
+  constructor(label, place) {
     this.label = label;
-    const [, sign, hours, minutes = '0'] = /^([+-])(\d\d):?(\d\d)?$/.exec(name ?? '') ?? [];
+    const [, sign, hours, minutes = '0'] = /^([+-])(\d\d):?(\d\d)?$/.exec(place ?? '') ?? [];
     if (sign !== undefined) this.#fixed = (sign === '-' ? -60_000 : 60_000) * (60 * Number(hours) + Number(minutes));
-    this.#format = name === null || sign !== undefined ? null : new Intl.DateTimeFormat('en-US', {
-      timeZone: name, hourCycle: 'h23', year: 'numeric', month: 'numeric', day: 'numeric', hour: 'numeric', minute: 'numeric', second: 'numeric',
+    this.#format = place === null || sign !== undefined ? null : new Intl.DateTimeFormat('en-US', {
+      timeZone: place, hourCycle: 'h23', year: 'numeric', month: 'numeric', day: 'numeric', hour: 'numeric', minute: 'numeric', second: 'numeric',
     });
   }
 
@@ -88,10 +88,10 @@ export function serverZone() {
   return server;
 }
 
-/** @param {string} name @returns {Zone | null} */
-function zoneNamed(name) {
+/** @param {string} place @returns {Zone | null} */
+function zoneNamed(place) {
   try {
-    return name === '' || name === 'local' ? null : new Zone(name, name);
+    return place === '' || place === 'local' ? null : new Zone(place, place);
   } catch {
     return null;
   }

@@ -99,7 +99,7 @@ const levels = new Levels();
 const tab = new TabBadge((row) => levels.ofWire(row));
 const folds = new Folds(levels);
 const selection = new LineSelection(restyle);
-const highlighter = new Highlighter();
+const highlighter = new Highlighter(restyle, showFailure);
 const readable = new ReadableRows();
 const reading = new Reading();
 const colourMarks = new ColourMarks(coloursChanged, showFailure);

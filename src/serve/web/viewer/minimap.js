@@ -83,13 +83,13 @@ export class Minimap {
 
   /**
    * @param {StripLayout} layout
-   * @param {number} top where the rows in sight begin, 0 to 1
-   * @param {number} bottom where they end
+   * @param {number} from where the rows in sight begin, 0 to 1
+   * @param {number} to where they end
    */
-  show(layout, top, bottom) {
+  show(layout, from, to) {
     this.#layout = layout;
-    this.#top = top;
-    this.#bottom = Math.max(top, bottom);
+    this.#top = from;
+    this.#bottom = Math.max(from, to);
     if (!this.isHeld) this.#place();
     this.#drawMarks(false);
   }
@@ -115,8 +115,8 @@ export class Minimap {
     this.#thumb.style.transform = `translateY(${part * room}px)`;
     this.#strip.dataset.whole = String(unseen <= 0);
     this.#strip.setAttribute('aria-valuenow', String(Math.round(part * 100)));
-    const name = this.#layout.segments.length > 1 ? this.#layout.segmentAt(this.#bottom)?.parts[0].generation.file?.name : undefined;
-    this.#strip.setAttribute('aria-valuetext', `${Math.round(this.#bottom * 100)} % of the log${name === undefined ? '' : `, in ${name}`}`);
+    const fileName = this.#layout.segments.length > 1 ? this.#layout.segmentAt(this.#bottom)?.parts[0].generation.file?.name : undefined;
+    this.#strip.setAttribute('aria-valuetext', `${Math.round(this.#bottom * 100)} % of the log${fileName === undefined ? '' : `, in ${fileName}`}`);
   }
 
   /** @param {PointerEvent} event */
@@ -146,8 +146,8 @@ export class Minimap {
 
   /** The place of the pointer on the strip, 0 to 1. @param {PointerEvent} event */
   #placeOf(event) {
-    const { top, height } = this.#strip.getBoundingClientRect();
-    return Math.min(1, Math.max(0, (event.clientY - top) / height));
+    const strip = this.#strip.getBoundingClientRect();
+    return Math.min(1, Math.max(0, (event.clientY - strip.top) / strip.height));
   }
 
   /** Says which file is under the pointer. @param {PointerEvent} event */
@@ -157,9 +157,9 @@ export class Minimap {
     if (segment === null || this.#tip.hidden) return;
     const words = segmentWords(segment);
     setText(this.#tip, words);
-    const { top, height } = this.#strip.getBoundingClientRect();
-    const room = height - this.#tip.offsetHeight - TIP_GAP_PX;
-    this.#tip.style.top = `${Math.max(TIP_GAP_PX, Math.min(room, event.clientY - top - this.#tip.offsetHeight / 2))}px`;
+    const strip = this.#strip.getBoundingClientRect();
+    const room = strip.height - this.#tip.offsetHeight - TIP_GAP_PX;
+    this.#tip.style.top = `${Math.max(TIP_GAP_PX, Math.min(room, event.clientY - strip.top - this.#tip.offsetHeight / 2))}px`;
   }
 
   #pointerUp() {
@@ -174,7 +174,7 @@ export class Minimap {
     const { clientWidth: width, clientHeight: height } = this.#strip;
     const { segments } = this.#layout;
     const isEmpty = this.#marks.every(({ offsets }) => offsets.length === 0);
-    const edges = segments.map(({ top, isKnown }) => `${Math.round(top * height)}${isKnown ? '' : '?'}`).join();
+    const edges = segments.map((segment) => `${Math.round(segment.top * height)}${segment.isKnown ? '' : '?'}`).join();
     // A growing file moves the marks in it, and the edges of segments only from time to time.
     const sizes = isEmpty ? '' : segments.map(({ bytes }) => bytes).join();
     const state = `${edges} ${sizes} ${width} ${height}`;
@@ -198,10 +198,10 @@ export class Minimap {
   #drawSegments(context, width, height) {
     context.strokeStyle = this.#colour('edge-strong');
     context.fillStyle = context.strokeStyle;
-    for (const { top, bottom, isKnown } of this.#layout.segments) {
-      const [from, to] = [Math.round(top * height), Math.round(bottom * height)];
+    for (const segment of this.#layout.segments) {
+      const [from, to] = [Math.round(segment.top * height), Math.round(segment.bottom * height)];
       if (from > 0) context.fillRect(0, from, width, 1);
-      if (isKnown) continue;
+      if (segment.isKnown) continue;
       context.save();
       context.beginPath();
       context.rect(0, from, width, to - from);

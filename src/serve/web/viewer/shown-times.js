@@ -11,7 +11,7 @@ import { serverZone, zoneOf } from '../ui/zones.js';
  */
 
 export class ShownTimes {
-  #viewport;
+  #rowViewport;
   #span = byId('shown-times');
   #pointed = byId('pointed-time');
   #zone = byId('zone');
@@ -20,12 +20,12 @@ export class ShownTimes {
 
   /**
    * @param {HTMLElement} log
-   * @param {import('../rows/row-viewport.js').RowViewport} viewport
+   * @param {import('../rows/row-viewport.js').RowViewport} rowViewport
    * @param {() => void} nextZone called when the reader wants another zone
    * @param {() => void} changed called when the pointer is over another line
    */
-  constructor(log, viewport, nextZone, changed) {
-    this.#viewport = viewport;
+  constructor(log, rowViewport, nextZone, changed) {
+    this.#rowViewport = rowViewport;
     this.#zone.addEventListener('click', nextZone);
     log.addEventListener('pointermove', (event) => {
       const under = event.pointerType === 'mouse' && event.target instanceof Element ? event.target.closest('.row') : null;
@@ -53,7 +53,7 @@ export class ShownTimes {
     setText(this.#zone, choice === 'local' ? 'local' : zone.label);
     const next = serverZone() === null ? 'this browser, UTC' : 'this browser, the server, UTC';
     this.#zone.title = `Times are those of ${zone.label}. Change (u): ${next}`;
-    const entry = this.#under?.isConnected ? this.#viewport.entryOf(this.#under) : null;
+    const entry = this.#under?.isConnected ? this.#rowViewport.entryOf(this.#under) : null;
     const time = entry === null || entry.marker !== undefined ? null : timeOf(entry, now);
     this.#pointed.hidden = time === null;
     if (time !== null) setText(this.#pointed, `${zone.date(time)} ${zone.preciseClock(time)}`);

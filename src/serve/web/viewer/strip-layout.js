@@ -41,10 +41,10 @@ export class StripLayout {
     const groups = [parts.slice(0, together), ...parts.slice(together).map((part) => [part])].filter((group) => group.length > 0);
     const sizes = groups.map((group) => group.reduce((sum, { bytes }) => sum + bytes, 0));
     const shares = sharesOf(sizes, groups.map((_, at) => (at === groups.length - 1 ? SHARE_MIN_PRESENT : SHARE_MIN)));
-    let top = 0;
+    let begin = 0;
     groups.forEach((group, at) => {
-      const bottom = at === groups.length - 1 ? 1 : top + shares[at];
-      const segment = { parts: group, bytes: sizes[at], isKnown: group.every(({ generation }) => generation.to !== Infinity), older: groups[at - 1]?.at(-1)?.generation.file ?? null, top, bottom };
+      const bottom = at === groups.length - 1 ? 1 : begin + shares[at];
+      const segment = { parts: group, bytes: sizes[at], isKnown: group.every(({ generation }) => generation.to !== Infinity), older: groups[at - 1]?.at(-1)?.generation.file ?? null, top: begin, bottom };
       this.segments.push(segment);
       let before = 0;
       for (const part of group) {
@@ -52,7 +52,7 @@ export class StripLayout {
         before += part.bytes;
         this.#byGen.set(part.gen, [segment, part]);
       }
-      top = bottom;
+      begin = bottom;
     });
   }
 
@@ -89,7 +89,7 @@ export class StripLayout {
 
   /** The segment at a place on the strip. @param {number} place */
   segmentAt(place) {
-    return this.segments.findLast(({ top }) => top <= place) ?? this.segments[0] ?? null;
+    return this.segments.findLast((segment) => segment.top <= place) ?? this.segments[0] ?? null;
   }
 }
 
