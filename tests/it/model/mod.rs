@@ -99,6 +99,7 @@ mod transcript;
 mod viewers;
 
 use disturbance::Disturbance;
+pub use runs::setting;
 use runs::{run, run_all};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
