@@ -19,7 +19,7 @@ pub mod tailed_file;
 mod task;
 mod watch_set;
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -39,7 +39,7 @@ use crate::log::follower::tailed_file::{RememberedFile, TailedFile};
 use crate::log::mirrored::{FoundFile, Mirror, Successor, is_mirrored};
 use crate::log::pattern::{self, Pattern};
 use crate::log::position::{Chunk, Generation, Offset};
-use crate::log::rotated::{self, OldFiles, PastFile};
+use crate::log::rotated::{self, Identified, OldFiles, PastFile};
 use crate::log::timeline::{OLD_FILES_MAX, Reason, Span, SpanReader, Timeline, WaitReason};
 use crate::log::wake::Wake;
 use crate::log::watch::Watches;
@@ -431,10 +431,12 @@ impl Follower {
         if let Some(file) = found {
             return self.sought(Some(generation), offset, file);
         }
-        let Some(file) = self.old_files.find_compressed(access, log, generation) else {
+        let last = self.timeline().last_of(generation);
+        let end = last.as_ref().map(|span| span.end());
+        let Some(file) = self.old_files.find_compressed(access, log, generation, end) else {
             return Sought::Nothing;
         };
-        let tail = self.timeline().last_of(generation).map(|span| span.tail());
+        let tail = last.map(|span| span.tail());
         let is_proved = || {
             let size = file.status().ok()?.size;
             // What was published last proves that all of it is the same.
@@ -547,7 +549,7 @@ impl Follower {
                     later.unwrap_or(history.len())
                 }
             };
-            let is_followed = |file: &HistoryFile| self.timeline().contains(file.generation);
+            let is_followed = |file: &HistoryFile| self.timeline().turned_to(file.generation);
             let next = history.get(from).filter(|file| !is_followed(file));
             let past = next.and_then(|next| Some((next, next.past.as_ref()?)));
             let Some((next, Past::Here(past))) = past else {
@@ -607,18 +609,22 @@ impl Follower {
     /// The same. It may block.
     fn read_history(&self) -> Vec<HistoryFile> {
         let past = self.old_files.past(&self.access, &self.log);
-        let there: HashSet<Identity> =
-            past.iter().map(|(_, identified)| identified.generation.identity).collect();
+        let there: HashMap<Identity, Arc<Identified>> =
+            past.iter().map(|(_, it)| (it.generation.identity, Arc::clone(it))).collect();
         let mut files: Vec<HistoryFile> = Vec::with_capacity(past.len() + 1);
         // The newest first: what was compressed a moment ago was followed a moment before.
         for (file, identified) in past.into_iter().rev() {
             let (named, head) = (identified.generation, &identified.head);
             let timeline = self.timeline();
             let known = timeline.known_file(named.identity, head).or_else(|| {
-                let present = timeline.latest().map(|span| span.identity());
+                let present = timeline.latest().map(|span| span.generation);
                 let is_gone = |generation: &Generation, identity: Identity| {
                     let is_taken = files.iter().any(|other| other.generation.is(generation));
-                    Some(identity) != present && !there.contains(&identity) && !is_taken
+                    let is_present = present.is_some_and(|present| present.is(generation));
+                    // Another file may have got the number of one that is gone.
+                    let other = there.get(&identity);
+                    let is_there = other.is_some_and(|other| generation.is_of(&other.head));
+                    !is_present && !is_there && !is_taken
                 };
                 identified.compression.and_then(|_| timeline.known_content(head, is_gone))
             });

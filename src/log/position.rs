@@ -90,6 +90,13 @@ impl Signature {
     pub fn is_of(&self, head: &[u8]) -> bool {
         head.get(..self.bytes()).is_some_and(|head| fnv1a(head) == self.hash)
     }
+
+    /// Whether a content that begins with `head` begins with the signed bytes, and does so beyond
+    /// doubt: the signature is whole, or the content has no more bytes than these.
+    #[must_use]
+    pub fn is_of_content(&self, head: &[u8]) -> bool {
+        (self.is_whole() || head.len() == self.bytes()) && self.is_of(head)
+    }
 }
 
 impl Generation {

@@ -17,14 +17,14 @@ pub(super) mod succession;
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
 
-use crate::log::access::{Access, Identity, LogPath};
+use crate::log::access::{Access, Identity, LogPath, Refusal};
 use crate::log::file::LogFile;
 use crate::log::pattern::{Match, Pattern, Rank, first_admitted};
 use crate::log::position::{Generation, Offset};
@@ -41,6 +41,8 @@ const SIGNED_BYTES_MIN: usize = 64;
 const READINGS_MAX: usize = 5;
 /// The pause between two readings.
 const READING_INTERVAL: Duration = Duration::from_millis(20);
+/// How many links are followed from one to the next.
+const LINKS_MAX: usize = 8;
 /// How long writers may go on with a file that has lost the log's name.
 const LATE_TIME: Duration = Duration::from_secs(60);
 /// A list of old files is used for this long, so that a viewer that goes from one file to the next
@@ -141,6 +143,21 @@ pub(super) struct Followed {
     pub(super) born: SystemTime,
     /// The files that have been followed since. They are no old ones.
     pub(super) files: Vec<Identity>,
+    /// Their generations, of those whose content is known beyond doubt.
+    pub(super) contents: Vec<Generation>,
+}
+
+impl Followed {
+    /// Whether a file of the past has been followed, or is a compressed one with the content of a
+    /// file that has been.
+    fn has_followed(&self, access: &Access, file: &PastFile) -> bool {
+        if !file.is_compressed {
+            return self.files.iter().any(|identity| identity.inode == file.inode);
+        }
+        let Some(identified) = file.identify(access) else { return false };
+        let head = &identified.head;
+        self.contents.iter().any(|generation| generation.signature.is_of_content(head))
+    }
 }
 
 impl OldFiles {
@@ -157,18 +174,18 @@ impl OldFiles {
         let is_fresh = |listing: &Listing| listing.at.elapsed() < LISTING_TIME;
         if let Some(known) = listing.as_ref().filter(|listing| is_fresh(listing)) {
             // Where a file was renamed since, the list is made anew.
-            let (_, next) = known.next(before, followed)?;
+            let (_, next) = known.next(access, before, followed)?;
             if let Some(file) = next.open(access) {
                 return Some(file);
             }
         }
         let listing = listing.insert(Listing::new(access, log));
-        let mut next = listing.next(before, followed);
+        let mut next = listing.next(access, before, followed);
         while let Some((at, file)) = next {
             if let Some(file) = file.open(access) {
                 return Some(file);
             }
-            next = listing.from(at + 1, followed);
+            next = listing.from(at + 1, access, followed);
         }
         None
     }
@@ -188,34 +205,49 @@ impl OldFiles {
         wanted: Generation,
     ) -> Option<LogFile> {
         let has_inode = |file: &PastFile| file.inode == wanted.identity.inode;
-        let files = self.past.files(access, log, has_inode);
-        let named = files.iter().find(|(_, identified)| {
+        let is_named = |identified: &Identified| {
             identified.generation.is(&wanted) && wanted.is_of(&identified.head)
-        });
-        named?.0.open(access)
+        };
+        for _ in 0..READINGS_MAX {
+            let mut files = self.past.files(access, log, has_inode).into_iter();
+            let (named, _) = files.find(|(_, identified)| is_named(identified))?;
+            if let Some(file) = named.open(access) {
+                return Some(file);
+            }
+            // It was renamed since the list was made.
+        }
+        None
     }
 
     /// The compressed file that has the content of a generation whose own file is gone: the only
     /// one in the log's past whose content begins as the generation's. It may still be unpacked for
-    /// a while.
+    /// a while. `end` is that of all that was published of the generation, if this is known.
     pub(super) fn find_compressed(
         &self,
         access: &Access,
         log: &LogPath,
         wanted: Generation,
+        end: Option<Offset>,
     ) -> Option<LogFile> {
-        // Other files may begin with the same few bytes.
-        if !wanted.signature.is_whole() {
+        // Other files may begin with the same few bytes, unless these are all of them.
+        let is_entire = end == Some(Offset(wanted.signature.bytes() as u64));
+        if !wanted.signature.is_whole() && !is_entire {
             return None;
         }
-        let files = self.past(access, log);
-        let mut found = files.iter().filter(|(_, identified)| {
-            identified.compression.is_some() && wanted.is_of(&identified.head)
-        });
-        match (found.next(), found.next()) {
-            (Some((file, _)), None) => file.open(access),
-            _ => None,
+        let is_found =
+            |it: &Identified| it.compression.is_some() && wanted.signature.is_of_content(&it.head);
+        for _ in 0..READINGS_MAX {
+            let mut files = self.past(access, log).into_iter().filter(|(_, it)| is_found(it));
+            let (found, _) = files.next()?;
+            if wanted.signature.is_whole() && files.next().is_some() {
+                return None;
+            }
+            if let Some(file) = found.open(access) {
+                return Some(file);
+            }
+            // It was renamed since the list was made.
         }
+        None
     }
 }
 
@@ -231,7 +263,12 @@ impl Listing {
     }
 
     /// The file after another one, with its place in the list.
-    fn next(&self, before: &LogFile, followed: &Followed) -> Option<(usize, &PastFile)> {
+    fn next(
+        &self,
+        access: &Access,
+        before: &LogFile,
+        followed: &Followed,
+    ) -> Option<(usize, &PastFile)> {
         let inode = before.identity().inode;
         let known = self.files.iter().position(|file| file.inode == inode);
         let at = match known {
@@ -246,15 +283,14 @@ impl Listing {
                 self.files.iter().position(is_later)?
             }
         };
-        self.from(at, followed)
+        self.from(at, access, followed)
     }
 
     /// The first file from a place of the list on.
-    fn from(&self, at: usize, followed: &Followed) -> Option<(usize, &PastFile)> {
+    fn from(&self, at: usize, access: &Access, followed: &Followed) -> Option<(usize, &PastFile)> {
         let mut later = self.files.iter().enumerate().skip(at);
         later.find(|(_, file)| {
-            let is_followed = followed.files.iter().any(|identity| identity.inode == file.inode);
-            !is_followed && file.is_older_than(followed.born)
+            file.is_older_than(followed.born) && !followed.has_followed(access, file)
         })
     }
 }
@@ -287,6 +323,29 @@ pub(super) fn follows_directly(before: &LogFile, log: &LogPath, next_born: Syste
     succession::follows_directly(&life, is_shifted, next_born, *succession::TICK)
 }
 
+/// The path of the file to which a log's name leads. A link leads there while a rotation has renamed
+/// the file and has not made the next one yet.
+fn real_path(access: &Access, log: &LogPath) -> Option<PathBuf> {
+    match access.open(log) {
+        Ok(admitted) => Some(admitted.real_path().to_owned()),
+        Err(Refusal::NotFound) => target_of_link(access, log.as_path()),
+        Err(_) => None,
+    }
+}
+
+/// Where a link leads, by the text of the links, if that lies inside the prefixes.
+fn target_of_link(access: &Access, link: &Path) -> Option<PathBuf> {
+    let mut target = None;
+    let mut at = link.to_owned();
+    for _ in 0..LINKS_MAX {
+        let Ok(text) = std::fs::read_link(&at) else { break };
+        let next = at.parent()?.join(text);
+        at = access.locate(next.as_os_str().as_bytes()).ok()?.as_path().to_owned();
+        target = Some(at.clone());
+    }
+    target
+}
+
 /// The names of a log: its own, and that of the file to which it leads.
 #[derive(Clone, Debug, PartialEq)]
 struct OwnNames {
@@ -306,7 +365,7 @@ impl OwnNames {
     fn of(access: &Access, log: &LogPath) -> Self {
         let name_of = |path: &Path| path.file_name().unwrap_or_default().to_owned();
         let own = name_of(log.as_path());
-        let file = access.open(log).ok().map(|admitted| name_of(admitted.real_path()));
+        let file = real_path(access, log).map(|path| name_of(&path));
         Self { pattern: log.pattern().cloned(), file: file.filter(|file| *file != own), log: own }
     }
 

@@ -17,7 +17,7 @@ use crate::encoding::Detection;
 use crate::log::access::Identity;
 use crate::log::file::LogFile;
 use crate::log::fingerprint::Fingerprint;
-use crate::log::position::{Generation, Offset, TimelinePosition};
+use crate::log::position::{Generation, Offset, SIGNATURE_BYTES_MIN, Signature, TimelinePosition};
 use crate::log::rotated::Followed;
 use crate::log::timeline::span::Source;
 
@@ -299,7 +299,14 @@ impl Timeline {
     pub(super) fn known_file(&self, file: Identity, head: &[u8]) -> Option<Generation> {
         let spans = self.spans.iter().rev().chain(&self.rotated);
         let mut known = spans.filter(|span| !span.state().lost);
-        let is_of_it = |span: &&Arc<Span>| span.identity() == file && span.signed().is_of(head);
+        // Of a few bytes any file may be that got the inode meanwhile.
+        let is_enough = |signature: Signature| {
+            signature.bytes() >= SIGNATURE_BYTES_MIN || signature.bytes() == head.len()
+        };
+        let is_of_it = |span: &&Arc<Span>| {
+            let signed = span.signed();
+            span.identity() == file && is_enough(signed.signature) && signed.is_of(head)
+        };
         known.find(is_of_it).map(|span| span.signed())
     }
 
@@ -320,7 +327,9 @@ impl Timeline {
         let mut known = self.spans.iter().rev().filter(|span| !span.state().lost);
         let is_of_it = |span: &&Arc<Span>| {
             let signed = span.signed();
-            signed.signature.is_whole() && signed.is_of(head) && is_gone(&signed, span.identity())
+            span.is_signed()
+                && signed.signature.is_of_content(head)
+                && is_gone(&signed, span.identity())
         };
         known.find(is_of_it).map(|span| span.signed())
     }
@@ -329,6 +338,13 @@ impl Timeline {
     #[must_use]
     pub fn contains(&self, generation: Generation) -> bool {
         self.spans.iter().any(|span| span.generation.is(&generation))
+    }
+
+    /// Whether a generation was followed from its beginning, or from where following began, and not
+    /// only for late bytes.
+    pub(super) fn turned_to(&self, generation: Generation) -> bool {
+        let mut turned = self.spans.iter().filter(|span| span.reason != Reason::Late);
+        turned.any(|span| span.generation.is(&generation))
     }
 
     /// Whether a truncation has removed this generation's bytes, whatever the file holds now.
@@ -361,6 +377,8 @@ impl Timeline {
     /// when it was created.
     pub(super) fn followed(&self) -> Option<Followed> {
         let files = self.spans.iter().map(|span| span.identity()).collect();
-        Some(Followed { born: self.first_born?, files })
+        let signed = self.spans.iter().filter(|span| !span.state().lost && span.is_signed());
+        let contents = signed.map(|span| span.signed()).collect();
+        Some(Followed { born: self.first_born?, files, contents })
     }
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 use tailcast::log::Access;
 use tailcast::serve::Settings;
 
-use crate::clients::{Viewer, get};
+use crate::clients::{Close, Viewer, get};
 use crate::reader::Reader;
 use crate::servers::{Program, TestServer, eventually, put, target};
 
@@ -45,23 +45,27 @@ pub fn numbered(of: &str, lines: std::ops::Range<usize>) -> String {
 
 /// A log's bytes as a stream without `tail=1` sends them, and the messages.
 pub async fn streamed(server: &TestServer, log: &str, query: &str) -> (Vec<u8>, Vec<Value>) {
-    streamed_from(server.address, log, query).await
+    streamed_from(server.address, log, query).await.unwrap()
 }
 
-/// The same of whatever server listens there.
-pub async fn streamed_from(address: SocketAddr, log: &str, query: &str) -> (Vec<u8>, Vec<Value>) {
+/// The same of the server at an address, which may refuse.
+pub async fn streamed_from(
+    address: SocketAddr,
+    log: &str,
+    query: &str,
+) -> Result<(Vec<u8>, Vec<Value>), Close> {
     let target = format!("{log}?format=raw&{query}");
     let mut viewer = Viewer::v1(address, &target).await;
     let (mut bytes, mut told) = (Vec::new(), Vec::new());
     loop {
-        match viewer.next().await.unwrap() {
+        match viewer.next().await? {
             tokio_tungstenite::tungstenite::Message::Binary(data) => {
                 bytes.extend_from_slice(&data[8..]);
             }
             tokio_tungstenite::tungstenite::Message::Text(text) => {
                 let message: Value = serde_json::from_str(&text).unwrap();
                 if message["type"] == "end" {
-                    return (bytes, told);
+                    return Ok((bytes, told));
                 }
                 told.push(message);
             }

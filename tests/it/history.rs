@@ -2,6 +2,7 @@
 //! with `history=1`, and the list of the files.
 
 mod logrotate;
+mod week;
 
 use std::time::{Duration, SystemTime};
 

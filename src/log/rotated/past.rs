@@ -77,7 +77,7 @@ impl PastFile {
 
     /// The generation that this file has when nobody has followed it, how it is compressed, and the
     /// first bytes of its content.
-    fn identify(&self, access: &Access) -> Option<Identified> {
+    pub(super) fn identify(&self, access: &Access) -> Option<Identified> {
         let admitted = access.open(&self.path).ok()?;
         let identity = admitted.identity();
         let (compression, head) = admitted.content_head().ok()?;

@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 use rustix::fs::{AtFlags, Dir, FileType, StatxFlags};
 
 use crate::log::access::{Access, Identity, LogPath};
-use crate::log::rotated::names;
+use crate::log::rotated::{names, real_path};
 
 /// How many names are read, in all directories together.
 const NAMES_MAX: usize = 100_000;
@@ -238,7 +238,7 @@ pub(super) fn are_at_rest(access: &Access, log: &LogPath) -> bool {
 
 /// The directories of the log, then those beside these.
 fn places(access: &Access, log: &LogPath) -> VecDeque<Place> {
-    let real = access.open(log).ok().map(|admitted| admitted.real_path().to_owned());
+    let real = real_path(access, log);
     let mut places: VecDeque<Place> = VecDeque::new();
     let names: Vec<PathBuf> = std::iter::once(log.as_path().to_owned()).chain(real).collect();
     for directory in names.iter().filter_map(|name| name.parent()) {

@@ -181,6 +181,13 @@ impl Span {
         self.state().signed
     }
 
+    /// Whether its signature tells the content of its file from others: it is whole, or covers all
+    /// that was published.
+    pub(in crate::log) fn is_signed(&self) -> bool {
+        let (signature, end) = (self.signed().signature, self.end());
+        signature.is_whole() || (end > Offset(0) && end.0 == signature.bytes() as u64)
+    }
+
     /// The encoding of its file, by the first bytes of that.
     #[must_use]
     pub fn detection(&self) -> Detection {

@@ -74,7 +74,8 @@ async fn the_old_files_of_a_log_stand_before_it_on_every_edge() {
         ("lines=all", all.clone(), 3),
         ("lines=3", last(3), 0),
     ] {
-        let (bytes, told) = streamed_from(edge, &target, &format!("history=1&{query}")).await;
+        let (bytes, told) =
+            streamed_from(edge, &target, &format!("history=1&{query}")).await.unwrap();
         assert!(bytes == expected.as_bytes(), "{query}: {} bytes; {told:?}", bytes.len());
         let mut expected = vec!["open"];
         expected.extend(vec!["reset"; resets]);
@@ -97,7 +98,7 @@ async fn the_old_files_of_a_log_stand_before_it_on_every_edge() {
     // A position in an old file is good on another edge, which has nothing of it yet.
     let (generation, from) = (files[1]["generation"].as_str().unwrap(), 1000);
     let query = format!("history=1&from={from}&generation={generation}");
-    let (bytes, told) = streamed_from(scene.fleet.edges[1].address, &target, &query).await;
+    let (bytes, told) = streamed_from(scene.fleet.edges[1].address, &target, &query).await.unwrap();
     assert_eq!(told[0]["recovered"], true, "{told:?}");
     let expected = [&scene.parts[1][from..], &scene.parts[2], &scene.parts[3]].concat();
     assert!(bytes == expected.as_bytes(), "{} bytes; {told:?}", bytes.len());
@@ -204,7 +205,7 @@ async fn a_pattern_leads_to_the_newest_file_of_a_machine_and_then_to_the_next() 
     let (_, told) = (&viewers[0].1, &viewers[0].3);
     let first = told.iter().find_map(|told| told["generation"].as_str()).unwrap();
     let query = format!("from=6&generation={first}");
-    let (bytes, told) = streamed_from(edge, &pattern, &query).await;
+    let (bytes, told) = streamed_from(edge, &pattern, &query).await.unwrap();
     assert_eq!(String::from_utf8_lossy(&bytes), "its end\ntomorrow\n", "{told:?}");
     // Rows, and the whole newest file.
     let answer = get(edge, &pattern, &[]).await;

@@ -1,7 +1,7 @@
 //! Finds the epoch of each received stream. A stream that is not the content of one epoch is a
 //! fault.
 
-use super::log::{Model, Presence};
+use super::log::{Inode, Model, Presence};
 use super::oracle::Witness;
 use super::received::{Began, ReceivedStreams, Stream, inode_of, signed_bytes};
 
@@ -13,6 +13,15 @@ const FEW_BYTES: u64 = 64;
 impl ReceivedStreams {
     /// Finds the epoch of each stream.
     pub fn find(&mut self, model: &Model) {
+        for (before, after) in std::mem::take(&mut self.moved) {
+            // Only a compressed file is the same under another inode.
+            let is_archived = |file: &Inode| {
+                file.is_of(inode_of(&before)) && file.archive == Some(inode_of(&after))
+            };
+            if !model.files.iter().any(is_archived) {
+                self.fault(format!("{before} was recovered as {after}"));
+            }
+        }
         for at in 0..self.streams.len() {
             let stream = &self.streams[at];
             if stream.pieces.is_empty() {

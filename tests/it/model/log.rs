@@ -48,6 +48,8 @@ pub struct Inode {
     pub number: u64,
     /// Those that it had before it was written anew.
     pub earlier_numbers: Vec<u64>,
+    /// That of the compressed file that took its place.
+    pub archive: Option<u64>,
     /// A time before its creation.
     pub created: Instant,
     /// None once the writer has closed it.
@@ -74,7 +76,9 @@ impl Inode {
 
     /// Whether it has or had this number.
     pub fn is_of(&self, number: u64) -> bool {
-        self.number == number || self.earlier_numbers.contains(&number)
+        self.number == number
+            || self.archive == Some(number)
+            || self.earlier_numbers.contains(&number)
     }
 }
 
@@ -182,6 +186,7 @@ impl Model {
         self.files.push(Inode {
             number: handle.metadata().unwrap().ino(),
             earlier_numbers: Vec::new(),
+            archive: None,
             created,
             handle: Some(handle),
             path,

@@ -54,6 +54,13 @@
 //!     if it was done before the viewer's last connection and that connection sent the viewer's
 //!     position in the file.
 //!
+//! # Requirements for readers of old files
+//!
+//! 13. A reader with `history=1` gets everything that is on the disk when it comes, in files of
+//!     whatever names and compressions a rotation has left, each byte once, in the order in which it
+//!     was written, and no `gap` with an end. Where the server missed a file while it followed the
+//!     log, there may be a `gap` without an end instead of it.
+//!
 //! # Not required
 //!
 //! * A file that existed only between two polls was never seen; a `gap` without an end says that
@@ -79,6 +86,7 @@ mod epochs;
 mod host;
 mod log;
 mod machine;
+mod old_files;
 mod oracle;
 mod outcome;
 pub mod random;
@@ -91,6 +99,7 @@ mod transcript;
 mod viewers;
 
 use disturbance::Disturbance;
+pub use runs::setting;
 use runs::{run, run_all};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -112,4 +121,9 @@ async fn nothing_is_lost_repeated_or_hidden_when_the_server_stops_or_dies() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_server_killed_during_a_rotation_under_load_loses_nothing_silently() {
     run_all("model-rotation", 30, rotation::run).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn all_that_is_on_the_disk_is_read_while_old_files_are_compressed() {
+    run_all("model-old-files", 30, old_files::run).await;
 }

@@ -88,6 +88,8 @@ pub struct ReceivedStreams {
     /// When it was announced that an unknown number of bytes may be missing, or that a position
     /// was lost.
     pub unknowns: Vec<Instant>,
+    /// Generations that were continued under another inode, with those that they became.
+    pub moved: Vec<(String, String)>,
     /// The times of announced discontinuities.
     pub breaks: Vec<Instant>,
     /// The generations to which there were resets, by inode and kind of reset.
@@ -126,6 +128,7 @@ impl ReceivedStreams {
             unproved: Vec::new(),
             named: Vec::new(),
             unknowns: Vec::new(),
+            moved: Vec::new(),
             breaks: Vec::new(),
             resets: HashMap::new(),
             faults: Vec::new(),
@@ -242,7 +245,10 @@ impl ReceivedStreams {
         let is_same = if is_of_this_life {
             is_same(generation, &wanted)
         } else {
-            inode_of(generation) == inode_of(&wanted)
+            if inode_of(generation) != inode_of(&wanted) {
+                self.moved.push((wanted.clone(), generation.to_owned()));
+            }
+            true
         };
         if from != offset || !is_same {
             self.fault(format!("asked for {wanted} {offset}, recovered {generation} {from}"));

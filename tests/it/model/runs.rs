@@ -75,7 +75,7 @@ pub async fn run(disturbance: Disturbance, seed: u64) -> Outcome {
     let mut script = Script::new(model, host.door());
     // While the log cannot be read, a first viewer may be refused, but a present viewer may not. So
     // all viewers must be connected before the disturbances.
-    script.until_all_look().await;
+    until_all_look(&script.watchers).await;
     let over = AtomicBool::new(false);
     let play = async {
         script.play(setting("TAILCAST_STEPS").unwrap_or(40)).await;
@@ -83,6 +83,15 @@ pub async fn run(disturbance: Disturbance, seed: u64) -> Outcome {
     };
     tokio::join!(play, disturb(disturbance, &mut host, befalls, &transcript, &over));
     Outcome::of(seed, host, script.model, script.watchers).await
+}
+
+/// Waits until all viewers have heard something of the log.
+pub async fn until_all_look(watchers: &[Watcher]) {
+    let until = Instant::now() + DEADLINE;
+    while let Some(late) = watchers.iter().find(|watcher| watcher.len() < 2) {
+        assert!(Instant::now() < until, "{} has heard nothing", late.kind);
+        pace(Duration::from_millis(1)).await;
+    }
 }
 
 /// A log and its viewers.
@@ -104,14 +113,6 @@ impl Script {
     fn come(&mut self, kind: &'static str, query: &str) {
         let log = self.model.log();
         self.watchers.push(Watcher::start(kind, self.door.clone(), &log, query));
-    }
-
-    async fn until_all_look(&self) {
-        let until = Instant::now() + DEADLINE;
-        while let Some(late) = self.watchers.iter().find(|watcher| watcher.len() < 2) {
-            assert!(Instant::now() < until, "{} has heard nothing", late.kind);
-            pace(Duration::from_millis(1)).await;
-        }
     }
 
     async fn play(&mut self, steps: u64) {
