@@ -241,7 +241,7 @@ test('rows for which a log has no room stay in the list, until there are too man
   const kept = texts(buffer.after(START, Infinity, ALL));
   assert.deepEqual(kept, list.slice(list.length - kept.length));
   buffer.patch(0, patch(['20000 more'], rows.length * 10), 'g-0-1', 1e9);
-  buffer.isAtEnd = false;
+  buffer.isFollowing = false;
   buffer.paged.rows.push(...Array.from({ length: 9_000 }, (_, nth) => ({ ...buffer.paged.rows.at(-1), offset: buffer.paged.rows.at(-1).offset + (nth + 1) / 10_000 })));
   buffer.trim(START, START);
   assert.equal(buffer.paged.isJoined, false);

@@ -227,9 +227,10 @@ scene('merged logs are one list by the times of their lines, also of those that 
   await scene.until(() => location.hash.includes('shift=1:-4000'));
   await page.reload();
   await untilMerged(scene, shifted);
-  await logs.append('one.log', `${at(11, 'k')}\n`);
+  await logs.append('one.log', `${at(11, 'k')}\n${at(14, 'n')}\n`);
+  await untilMerged(scene, [...shifted, `one.log: ${at(11, 'k')}`, `one.log: ${at(14, 'n')}`]);
+  // A late line of another log is inserted.
   await logs.append('two.log', `${at(8, 'h')}\n`);
-  await logs.append('one.log', `${at(14, 'n')}\n`);
   await untilMerged(scene, [...shifted, `one.log: ${at(11, 'k')}`, `two.log: ${at(8, 'h')}`, `one.log: ${at(14, 'n')}`]);
   await page.click('#view-open');
   await page.locator('#shifts input').nth(1).fill('an hour');
@@ -240,6 +241,25 @@ scene('merged logs are one list by the times of their lines, also of those that 
   await scene.until(() => !location.hash.includes('shift'));
   await untilMerged(scene, [...wanted.slice(0, 8), `two.log: ${at(8, 'h')}`, `one.log: ${at(9, 'i')}`, `one.log: ${at(5, 'late')}`, `one.log: ${at(11, 'k')}`, `one.log: ${at(14, 'n')}`]);
 });
+
+scene('arriving lines stand where the server would put them, whatever the zone of the reader', async (scene) => {
+  const { logs, page } = scene;
+  // Stamps without a zone are of the server's.
+  const bare = await logs.write('bare.log', '2026-11-25 10:00:00 a\n2026-11-25 10:00:02 c\n');
+  const exact = await logs.write('exact.log', `${at(1, 'b')}\n`);
+  await scene.open(`${addressOf('merged', bare, exact)}#times=clock`);
+  const wanted = ['bare.log: 2026-11-25 10:00:00 a', `exact.log: ${at(1, 'b')}`, 'bare.log: 2026-11-25 10:00:02 c'];
+  await untilMerged(scene, wanted);
+  await scene.untilState('live');
+  await logs.append('exact.log', `${at(9, 'z')}\n`);
+  await untilMerged(scene, [...wanted, `exact.log: ${at(9, 'z')}`]);
+  await logs.append('bare.log', '2026-11-25 10:00:05 d\n  of d\n');
+  await untilMerged(scene, [...wanted, 'bare.log: 2026-11-25 10:00:05 d', 'bare.log:   of d', `exact.log: ${at(9, 'z')}`]);
+  await eventually('the times in the zone of the reader', async () => {
+    const times = await page.evaluate(() => [...document.querySelectorAll('#rows .row')].map((row) => /** @type {HTMLElement} */ (row).dataset.time));
+    return String(times) === String([0, 1, 2, 5, 5, 9].map((second) => `15:30:0${second}.000`)) || times;
+  });
+}, { serve: ['--zone', 'UTC'], context: { timezoneId: 'Asia/Kolkata' } });
 
 scene('a merged view scrolls over all of all logs, while lines arrive, and shows each line once', async (scene) => {
   const { logs, page } = scene;

@@ -45,11 +45,14 @@ export class MergedLoader {
   /** Draws one frame. Returns whether another is needed at once. */
   draw() {
     const { buffer, rowViewport, follow } = this.#parts;
-    const isMissing = this.#redrawChanged();
+    const missing = this.#redrawChanged();
     buffer.changed.clear();
-    const more = this.#drawArrived(isMissing);
+    if (buffer.isFlooded) this.refilter();
+    buffer.isFlooded = false;
+    if (this.attached && !buffer.paged.isJoined) this.#detach();
+    const more = this.#drawArrived(missing);
     const isFilled = this.#fill();
-    buffer.isAtEnd = follow.following || this.attached;
+    buffer.isFollowing = follow.following;
     buffer.trim(rowViewport.from, rowViewport.to);
     return more || isFilled;
   }

@@ -44,6 +44,8 @@ import { drawSwitches, showFollowButton, showStatus } from './status.js';
 import { Traces } from './traces.js';
 
 const TICK_MS = 1_000;
+/** A log is not connected later than this because the server has not said how its times are read. */
+const LOOK_MS = 2_000;
 /** The pause before the first rows are asked for again. */
 const RETRY_MS = 1_000;
 const NAME_CHARS_MAX = 20;
@@ -417,8 +419,23 @@ function focusLog() {
   log.focus(/** @type {FocusOptions} */ ({ preventScroll: true, focusVisible: false }));
 }
 
+/**
+ * Connects a log. If none of its rows has told how its times are read, or it is off, the server is asked first.
+ * @param {Source} source
+ * @param {boolean} isServed whether the server answers
+ */
+async function connect(source, isServed) {
+  if (isServed && !buffer.clocks[source.number].isTimed) {
+    const late = new Promise((resolve) => { setTimeout(resolve, LOOK_MS, null); });
+    const read = await Promise.race([pager.look(source.number), late]);
+    if (read !== null) source.begin(read);
+  }
+  source.connect();
+}
+
 /** Asks for the last rows, and connects each log where they end. */
 async function begin() {
+  /** @type {import('./merged-api.js').MergedRows | null} */
   let answer = null;
   try {
     answer = await pager.seek('end');
@@ -428,7 +445,8 @@ async function begin() {
   const numbers = [...logsOn()].sort((a, b) => a - b);
   for (const source of sources) {
     const read = answer?.logs[numbers.indexOf(source.number)];
-    source.connect(read !== undefined && !('error' in read) ? read : null);
+    if (read !== undefined) source.begin(read);
+    connect(source, answer !== null);
   }
   // A log begins where its stream does, so that its first rows are of a page.
   isGathering = false;

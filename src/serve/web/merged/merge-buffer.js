@@ -5,7 +5,7 @@
 
 import { LiveLog } from './live-log.js';
 import { LogClock } from './log-clock.js';
-import { PagedRows } from './paged-rows.js';
+import { PAGED_MAX, PagedRows } from './paged-rows.js';
 import { behind, END, isBefore, LIVE_FROM, NO_KEY, offsetOf, START } from './place.js';
 
 /**
@@ -20,11 +20,16 @@ import { behind, END, isBefore, LIVE_FROM, NO_KEY, offsetOf, START } from './pla
  * @property {string} filter the parameters of the filter; rows that were loaded with it have passed
  */
 
+/** The most rows that wait to be drawn one by one. */
+const ARRIVED_MAX = 10_000;
+
 export class MergeBuffer {
   /** Entries that changed since they were drawn. @type {Set<Entry>} */
   changed = new Set();
   /** Entries that are new since the list was drawn. @type {Set<Entry>} */
   arrived = new Set();
+  /** Whether more rows are new than are told apart: what is drawn has to be drawn anew. */
+  isFlooded = false;
   /** A number that increases with each change. */
   version = 0;
   /** @type {LogClock[]} */
@@ -33,8 +38,8 @@ export class MergeBuffer {
   live;
   /** @type {PagedRows} */
   paged;
-  /** Whether the reader is at the end, so that earlier rows are dropped first. */
-  isAtEnd = true;
+  /** Whether the reader follows the end, so that earlier rows are dropped first. */
+  isFollowing = true;
 
   /**
    * @param {number} logs
@@ -241,7 +246,7 @@ export class MergeBuffer {
 
   /** Lets go of what is too much. @param {import('./place.js').Place} from of the viewport @param {import('./place.js').Place} to */
   trim(from, to) {
-    if (this.isAtEnd) this.paged.trimTop(from, (log) => this.live[log].start);
+    if (this.isFollowing) this.paged.trimTop(from, (log) => this.live[log].start);
     else this.paged.trimBottom(to);
   }
 
@@ -282,8 +287,14 @@ export class MergeBuffer {
 
   /** @param {LiveLog} strand */
   #bound(strand) {
+    if (this.arrived.size > ARRIVED_MAX) {
+      this.arrived.clear();
+      this.isFlooded = true;
+    }
     const gone = strand.bound();
     if (gone.length === 0) return;
+    // A hidden page draws nothing, and nothing is trimmed there.
+    if (this.paged.rows.length > 2 * PAGED_MAX) this.trim(END, START);
     if (this.paged.isJoined) this.paged.takeOver(gone.filter((entry) => entry.marker !== undefined || !entry.isGone));
     else for (const entry of gone) this.#forget(entry);
   }

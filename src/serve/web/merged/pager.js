@@ -8,6 +8,8 @@ import { NO_KEY } from './place.js';
 
 /** The rows of one page. */
 const ROWS = 300;
+/** The rows of one log of which one says a time, if the log says times. */
+const LOOK_ROWS = 50;
 const RETRY_MS = 1_000;
 
 /**
@@ -79,6 +81,23 @@ export class Pager {
       throw error;
     } finally {
       if (own === this.#turn) this.isSeeking = false;
+    }
+  }
+
+  /**
+   * Looks at the end of one log, so that the times of its lines are read as the server reads them. Does not change what is
+   * here.
+   * @param {number} log
+   * @returns {Promise<LogAnswer | null>} what there is of it; null if the server does not say
+   */
+  async look(log) {
+    const { logs, api, buffer } = this.#parts;
+    try {
+      const answer = await api.rows([{ path: logs[log], shift: buffer.clocks[log].shift }], 'before', { count: LOOK_ROWS, filter: {} });
+      this.#entries(answer, [log]);
+      return answer.logs[0] ?? null;
+    } catch {
+      return null;
     }
   }
 

@@ -32,6 +32,8 @@ export class Source {
   #generation = '';
   /** The size of the log when it was opened: rows up to here are history. */
   #historySize = Infinity;
+  /** Where the log is followed from. @type {import('./merged-api.js').FilePlace | null} */
+  #begin = null;
   #buffer;
   #api;
   #encoding;
@@ -57,18 +59,22 @@ export class Source {
   }
 
   /**
-   * Follows the log from the place on where the rows of the first page end.
-   * @param {import('./merged-api.js').LogRead | null} read null if nothing is known of the log
+   * The log will be followed from the place on where the rows of the first page end.
+   * @param {import('./merged-api.js').LogAnswer} read what there is of it
    */
-  connect(read) {
+  begin(read) {
+    if ('error' in read || read.live === null || this.#begin !== null) return;
+    const live = this.#buffer.live[this.number];
+    this.#begin = read.live;
+    live.begin(read.live);
+    live.key = read.key ?? NO_KEY;
+    this.#buffer.giveWay(this.number);
+  }
+
+  /** Follows the log. If it is not known where it begins, its last lines come first. */
+  connect() {
     const { decode } = interpretation(location);
     const parameters = new URLSearchParams({ lines: String(LINES), encoding: this.#encoding, ...(decode && { decode }) });
-    const live = this.#buffer.live[this.number];
-    if (read?.live) {
-      live.begin(read.live);
-      live.key = read.key ?? NO_KEY;
-      this.#buffer.giveWay(this.number);
-    }
     this.#connection = new Connection(
       new URL(serverUrl(`${this.log}?${parameters}`)),
       (message, resuming) => this.#changed(this.#handle(message, resuming)),
@@ -79,7 +85,7 @@ export class Source {
         this.#changed(0);
       },
       false,
-      read?.live ?? null,
+      this.#begin,
     );
   }
 
