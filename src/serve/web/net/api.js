@@ -128,6 +128,18 @@ export class LogApi {
   }
 
   /**
+   * How many lines there were when.
+   * @param {import('../ui/histogram.js').Span | null} span null for all of the log
+   * @param {number} buckets
+   * @param {AbortSignal} signal
+   * @returns {Promise<import('../ui/histogram.js').Times>}
+   */
+  async times(span, buckets, signal) {
+    const answer = await this.request('times', { ...(span !== null && spanParameters(span)), buckets }, signal);
+    return answer.json();
+  }
+
+  /**
    * Counts the values of a field. Each state contains the one before.
    * @param {string | null} generation
    * @param {string} field
@@ -210,4 +222,12 @@ export async function errorText(answer) {
   } catch {
     return text.split('\n')[0] || `the server answered ${answer.status}`;
   }
+}
+
+/**
+ * A span of time as the server takes it: in seconds since 1970.
+ * @param {import('../ui/histogram.js').Span} span
+ */
+export function spanParameters({ since, until }) {
+  return { since: String(since / 1000), until: String(until / 1000) };
 }

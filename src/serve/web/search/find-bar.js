@@ -1,5 +1,6 @@
 // The find bar: its fields for finding, filtering and highlighting, and the count of matches. The page runs the search.
 
+import { spanParameters } from '../net/api.js';
 import { byId } from '../ui/dom.js';
 import { LEVELS, RULES_MAX } from '../url/view-hash.js';
 import { lowerBound } from './file-search.js';
@@ -29,6 +30,8 @@ export class FindBar {
   invert = false;
   /** @type {Level} */
   level = '';
+  /** The span of time whose lines are shown alone. @type {import('../ui/histogram.js').Span | null} */
+  span = null;
   /** @type {Pattern[]} */
   rules = [];
   /** The place of the row that the reader went to. @type {number | null} */
@@ -95,9 +98,9 @@ export class FindBar {
 
   /** The filter as parameters for the server; empty without a filter. @returns {Record<string, string>} */
   get filterParameters() {
-    const level = levelParameters(this.level);
+    const level = { ...levelParameters(this.level), ...this.#spanParameters };
     if (this.filter && this.pattern !== null && this.scan.error === '') return { ...parameters(this.pattern), ...level, filter: '1', ...(this.invert && { invert: '1' }) };
-    return this.level === '' ? {} : { ...level, filter: '1' };
+    return this.level === '' ? this.#spanParameters : { ...level, filter: '1' };
   }
 
   /** The conditions on fields of the rows that are shown; null if the filter has none, or shows other rows. */
@@ -107,7 +110,18 @@ export class FindBar {
 
   /** The search as parameters for the server. @returns {Record<string, string> | null} */
   get searchParameters() {
-    return this.pattern === null ? null : { ...parameters(this.pattern), ...levelParameters(this.level) };
+    return this.pattern === null ? null : { ...parameters(this.pattern), ...levelParameters(this.level), ...this.#spanParameters };
+  }
+
+  /** @returns {Record<string, string>} */
+  get #spanParameters() {
+    return this.span === null ? {} : spanParameters(this.span);
+  }
+
+  /** @param {import('../ui/histogram.js').Span | null} span */
+  setSpan(span) {
+    this.span = span;
+    this.#change();
   }
 
   /** @param {Level} level */

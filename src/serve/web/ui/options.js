@@ -10,13 +10,13 @@ export const COLUMNS_CHARS_MAX = 200;
 /**
  * @typedef {'off' | 'clock' | 'ago' | 'gap'} Times
  * @typedef {{wrap: boolean, highlight: boolean, numbers: boolean, times: Times, zone: import('./zones.js').ZoneName, repeats: boolean, groups: boolean,
- *   readable: boolean, columns: string}} Options `columns` are names of fields, with spaces between them
- * @typedef {'wrap' | 'highlight' | 'readable' | 'numbers' | 'repeats' | 'groups'} Switch an option that is on or off
+ *   readable: boolean, histogram: boolean, columns: string}} Options `columns` are names of fields, with spaces between them
+ * @typedef {'wrap' | 'highlight' | 'readable' | 'histogram' | 'numbers' | 'repeats' | 'groups'} Switch an option that is on or off
  */
 
 /** @type {Options} */
-export const DEFAULTS = { wrap: true, highlight: true, numbers: false, times: 'off', zone: 'local', repeats: false, groups: false, readable: false, columns: '' };
-export const SWITCHES = /** @type {Switch[]} */ (['wrap', 'highlight', 'readable', 'numbers', 'repeats', 'groups']);
+export const DEFAULTS = { wrap: true, highlight: true, numbers: false, times: 'off', zone: 'local', repeats: false, groups: false, readable: false, histogram: false, columns: '' };
+export const SWITCHES = /** @type {Switch[]} */ (['wrap', 'highlight', 'readable', 'histogram', 'numbers', 'repeats', 'groups']);
 export const TIMES = /** @type {Times[]} */ (['off', 'clock', 'ago', 'gap']);
 
 /** @returns {Options} */

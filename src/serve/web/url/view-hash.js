@@ -25,6 +25,7 @@ import { ZONES } from '../ui/zones.js';
  * @property {import('../ui/colour-rules.js').ColourRule[]} colours the reader's own colours
  * @property {Partial<import('../ui/options.js').Options>} options
  * @property {number[]} folds offsets of the groups that the reader opened or folded against the options
+ * @property {import('../ui/histogram.js').Span | null} span the span of time whose lines are shown alone
  * @property {string} encoding the chosen encoding; empty for the one that the first bytes say
  */
 
@@ -35,7 +36,7 @@ const FLAGS = /** @type {('regex' | 'case' | 'word' | 'fields')[]} */ (['regex',
 
 /** @returns {View} */
 export function emptyView() {
-  return { lines: null, top: null, generation: null, time: null, follow: true, find: null, filter: false, invert: false, level: '', rules: [], colours: [], options: {}, folds: [], encoding: '' };
+  return { lines: null, top: null, generation: null, time: null, follow: true, find: null, filter: false, invert: false, level: '', rules: [], colours: [], options: {}, folds: [], span: null, encoding: '' };
 }
 
 /**
@@ -61,6 +62,7 @@ export function parseView(hash) {
     else if (key === 'mark' && view.rules.length < RULES_MAX) view.rules.push(...[parsePattern(value)].filter((rule) => rule !== null));
     else if (key === 'colour' && view.colours.length < COLOUR_RULES_MAX) view.colours.push(...[parseColour(value)].filter((rule) => rule !== null));
     else if (key === 'fold') view.folds = value.split(',').map(parseNumber).filter((offset) => offset !== null).slice(0, FOLDS_MAX);
+    else if (key === 'span') view.span = parseSpan(value);
     else if (key === 'encoding') view.encoding = encodingName(value);
     else if (key === 'times') view.options.times = TIMES.find((times) => times === value);
     else if (key === 'columns') view.options.columns = value.slice(0, COLUMNS_CHARS_MAX);
@@ -97,6 +99,7 @@ export function formatView(view) {
   if (view.options.columns) parts.push(`columns=${encode(view.options.columns)}`);
   if (view.options.times !== undefined && view.options.times !== DEFAULTS.times) parts.push(`times=${view.options.times}`);
   if (view.options.zone !== undefined && view.options.zone !== DEFAULTS.zone) parts.push(`zone=${view.options.zone}`);
+  if (view.span !== null) parts.push(`span=${view.span.since}-${view.span.until}`);
   if (view.encoding !== '') parts.push(`encoding=${view.encoding}`);
   if (view.folds.length > 0) parts.push(`fold=${view.folds.slice(0, FOLDS_MAX).join(',')}`);
   return parts.length === 0 ? '' : `#${parts.join('&')}`;
@@ -156,6 +159,12 @@ function parseColour(value) {
 /** @param {Pattern} pattern */
 function formatPattern(pattern) {
   return encode(`${FLAGS.filter((flag) => pattern[flag]).map((flag) => flag[0]).join('')}:${pattern.text}`);
+}
+
+/** @param {string} value @returns {import('../ui/histogram.js').Span | null} */
+function parseSpan(value) {
+  const [, since, until] = /^(\d{1,15})-(\d{1,15})$/.exec(value) ?? [];
+  return since !== undefined && Number(since) < Number(until) ? { since: Number(since), until: Number(until) } : null;
 }
 
 /** @param {string} value */

@@ -96,6 +96,7 @@ export class Controls {
       { keys: ['o', 'Enter'], does: 'open or fold the line: group, JSON, match in context', act: () => this.#open(this.#parts.selection.cursor) },
       { keys: ['y', 'm', 'c'], does: 'copy lines, as Markdown, link', act: (key) => this.#copy(key === 'y' ? 'text' : key === 'm' ? 'markdown' : 'link') },
       { keys: ['h'], does: 'highlight times, levels, numbers and the like', act: () => menu.toggle('highlight') },
+      { keys: ['p'], does: 'lines over time', act: () => menu.toggle('histogram') },
       { keys: ['b'], does: 'readable JSON and logfmt', act: () => menu.toggle('readable') },
       { keys: ['w', 'l'], does: 'wrap long lines, line numbers', act: (key) => menu.toggle(key === 'w' ? 'wrap' : 'numbers') },
       { keys: ['s'], does: 'times: none, clock, age, since previous', act: () => menu.setTimes(TIMES[(TIMES.indexOf(menu.options.times) + 1) % TIMES.length]) },

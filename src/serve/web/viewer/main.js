@@ -31,6 +31,7 @@ import { ViewMenu } from '../ui/view-menu.js';
 import { formatView, parseView } from '../url/view-hash.js';
 import { ViewerBars } from './bars.js';
 import { Controls } from './controls.js';
+import { findTime } from './go-to-time.js';
 import { LineSelection } from './line-selection.js';
 import { RowLoader } from './loader.js';
 import { Minimap } from './minimap.js';
@@ -39,6 +40,7 @@ import { OldFiles } from './old-files.js';
 import { Seek } from './seek.js';
 import { ShownTimes } from './shown-times.js';
 import { Stream } from './stream.js';
+import { TimesOverLog } from './times-over-log.js';
 import { StripLayout } from './strip-layout.js';
 import { TabBadge } from './tab.js';
 import { UrlSync } from './url-sync.js';
@@ -77,6 +79,8 @@ let isRestored = false;
 let isRefusalShown = false;
 /** What has to be said about a compressed file that could not be unpacked to its end; empty if nothing has. */
 let notice = '';
+/** Cancels going to a time of the histogram. */
+let goingToTime = new AbortController();
 /** The parameters of the last search, as JSON. */
 let lastSearch = '';
 /** Whether the files have other names since they were listed. */
@@ -119,7 +123,15 @@ const menu = new ViewMenu(log, loadOptions(), () => {
   restyle();
 });
 const colourDialog = new ColourDialog({ rules: () => colourRules, changed: setColours, troubleOf: (rule) => colourMarks.troubleOf(rule), closed: () => controls.focusLog() });
-const urlSync = new UrlSync({ colours: { get: () => colourRules, set: setColours }, generations, rowViewport, seek, api, oldFiles, follow, selection, findBar, folds, menu, encoding, hint: (words) => bars.hint(words) });
+const timesOverLog = new TimesOverLog({
+  load: (span, buckets, signal) => api.times(span, buckets, signal),
+  size: () => facts.size,
+  zone: () => menu.options.zone,
+  goTo: (time) => goToTimeOf(time),
+  only: (span) => findBar.setSpan(span),
+  failed: (error) => showFailure(failureWords(error)),
+});
+const urlSync = new UrlSync({ timesOverLog, colours: { get: () => colourRules, set: setColours }, generations, rowViewport, seek, api, oldFiles, follow, selection, findBar, folds, menu, encoding, hint: (words) => bars.hint(words) });
 const minimap = new Minimap(byId('minimap'), log, new StripLayout(generations), (part) => goToPart(part));
 const shownTimes = new ShownTimes(log, rowViewport, () => menu.nextZone(), refresh);
 const controls = new Controls({ oldFiles, log, rowViewport, loader, seek, follow, selection, findBar, errorNav, warningNav, folds, menu, urlSync, api, encoding, generations, bars, levels, restyle, searchProblems });
@@ -304,7 +316,9 @@ function draw() {
     facts.finish = finishOf(last);
     statusBar.show(facts);
     if (!byId('notice').hidden) dropFirstRows();
-    shownTimes.show([...rowViewport.inSight()], menu.options.zone);
+    timesOverLog.open(menu.options.histogram);
+    timesOverLog.refresh();
+    timesOverLog.showView(...shownTimes.show([...rowViewport.inSight()], menu.options.zone));
     bars.showNewLines(follow.following, facts.newLines);
     bars.showEdges(olderText(), newerText());
     tab.show(bars.label, facts.phase.name === 'open', facts.finish);
@@ -370,6 +384,22 @@ async function goToPart(part) {
     await seek.toPart(part);
   } catch (error) {
     showFailure(`These lines cannot be loaded: ${failureWords(error)}`);
+  }
+}
+
+/**
+ * Goes to the first line that is not before a time.
+ * @param {number} time in ms since 1970
+ */
+async function goToTimeOf(time) {
+  goingToTime.abort();
+  goingToTime = new AbortController();
+  const { signal } = goingToTime;
+  try {
+    const go = await findTime({ api, oldFiles, seek, selection }, String(time / 1000), signal);
+    await go();
+  } catch (error) {
+    if (!signal.aborted) showFailure(failureWords(error));
   }
 }
 

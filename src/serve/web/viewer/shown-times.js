@@ -42,6 +42,7 @@ export class ShownTimes {
   /**
    * @param {Entry[]} entries in sight
    * @param {import('../ui/zones.js').ZoneName} choice
+   * @returns {[first: number | null, last: number | null]} the times of the lines on the screen
    */
   show(entries, choice) {
     const now = Date.now();
@@ -57,6 +58,7 @@ export class ShownTimes {
     const time = entry === null || entry.marker !== undefined ? null : timeOf(entry, now);
     this.#pointed.hidden = time === null;
     if (time !== null) setText(this.#pointed, `${zone.date(time)} ${zone.preciseClock(time)}`);
+    return [first ?? null, last ?? null];
   }
 }
 

@@ -23,6 +23,7 @@ const SYNC_MS = 250;
  * @property {import('../rows/follow.js').Follow} follow
  * @property {import('./line-selection.js').LineSelection} selection
  * @property {import('../search/find-bar.js').FindBar} findBar
+ * @property {import('./times-over-log.js').TimesOverLog} timesOverLog
  * @property {import('../rows/folds.js').Folds} folds
  * @property {import('../ui/view-menu.js').ViewMenu} menu
  * @property {{get: () => ColourRule[], set: (rules: ColourRule[]) => void}} colours the reader's own colours
@@ -46,7 +47,7 @@ export class UrlSync {
 
   /** @returns {View} */
   get view() {
-    const { generations, rowViewport, follow, selection, findBar, folds, menu, colours, encoding } = this.#parts;
+    const { generations, rowViewport, follow, selection, findBar, folds, menu, colours, encoding, timesOverLog } = this.#parts;
     const firstRow = follow.following ? null : rowViewport.firstInSight();
     const gen = selection.selected?.gen ?? firstRow?.gen ?? generations.currentGen;
     return {
@@ -63,6 +64,7 @@ export class UrlSync {
       colours: colours.get(),
       options: menu.options,
       folds: [...folds.toggled],
+      span: timesOverLog.only,
       encoding,
     };
   }
@@ -108,7 +110,7 @@ export class UrlSync {
   /** Restores the view that the URL describes. The log must be open. */
   async restore() {
     const view = parseView(location.hash);
-    const { menu, findBar, folds, follow, seek, colours, encoding, hint } = this.#parts;
+    const { menu, findBar, folds, follow, seek, colours, encoding, hint, timesOverLog } = this.#parts;
     if (chosenEncoding(location, view) !== encoding) {
       // All rows are others in another encoding.
       location.reload();
@@ -118,6 +120,11 @@ export class UrlSync {
     this.#restoring = new AbortController();
     this.#isRestored = false;
     Object.assign(menu.options, view.options);
+    if (view.span !== null) {
+      menu.options.histogram = true;
+      timesOverLog.choose(view.span);
+    }
+    findBar.span = view.span;
     menu.show();
     if (view.colours.length > 0) colours.set(view.colours);
     folds.toggled = new Set(view.folds);

@@ -1,0 +1,116 @@
+// The histogram of lines, errors and warnings over time.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import { load } from './modules.js';
+import { scene } from './scene.js';
+
+const { heights } = await load('ui/histogram.js');
+const BEGIN = Date.UTC(2026, 10, 28, 8);
+
+/** A line each second for ten minutes, a minute without any, and a burst of errors. */
+function stamped() {
+  const lines = [];
+  const line = (/** @type {number} */ second, words = 'INFO request') => lines.push(`${new Date(BEGIN + second * 1000).toISOString()} ${words} ${lines.length}`);
+  for (let second = 0; second < 300; second += 1) line(second);
+  for (let second = 360; second < 600; second += 1) {
+    line(second);
+    if (second >= 480 && second < 490) for (let nth = 0; nth < 20; nth += 1) line(second, 'ERROR failed');
+  }
+  return lines;
+}
+
+test('bars have the heights of their counts, and what is there is visible', () => {
+  assert.deepEqual(heights([]), []);
+  const bucket = (/** @type {number} */ lines, errors = 0, warnings = 0) => ({ time: 0, lines, errors, warnings });
+  assert.deepEqual(heights([bucket(0), bucket(100), bucket(50, 10), bucket(50, 10, 20), bucket(1), bucket(1, 1)]), [
+    { errors: 0, warnings: 0, lines: 0 },
+    { errors: 0, warnings: 0, lines: 100 },
+    { errors: 10, warnings: 10, lines: 50 },
+    { errors: 10, warnings: 30, lines: 50 },
+    { errors: 0, warnings: 0, lines: 4 },
+    { errors: 4, warnings: 4, lines: 4 },
+  ]);
+});
+
+/** @param {import('./scene.js').Scene} scene */
+async function opened(scene, hash = '#zone=utc') {
+  const lines = stamped();
+  const log = await scene.logs.write('a.log', `${lines.join('\n')}\n`);
+  await scene.open(`${log}${hash}`);
+  await scene.untilState('live');
+  await scene.until(() => document.querySelectorAll('#rows .row').length > 0);
+  return { log, lines };
+}
+
+const isDrawn = () => (document.querySelector('#histogram .lines')?.getAttribute('d') ?? '') !== '';
+
+scene('p shows when there was how much, a click goes there, and the bars follow the log', async (scene) => {
+  const { page } = scene;
+  const { lines } = await opened(scene);
+  await page.keyboard.press('p');
+  await scene.until(isDrawn);
+  await scene.untilText('#histogram-first', '08:00:00');
+  await scene.untilText('#histogram-last', '08:09:59');
+  const box = await page.locator('#histogram-bars').boundingBox();
+  assert.ok(box);
+  const at = (/** @type {number} */ second) => box.x + (second / 600) * box.width;
+  await page.mouse.move(at(485), box.y + 20);
+  await scene.until(() => /^08:08:0\d: \d+ lines, \d+ errors$/.test(document.querySelector('#histogram-tip')?.textContent ?? ''));
+  await page.mouse.move(at(330), box.y + 20);
+  await scene.until(() => /: 0 lines$/.test(document.querySelector('#histogram-tip')?.textContent ?? ''));
+  await page.mouse.click(at(120), box.y + 20);
+  await scene.until(() => /08:0[12]:\d\d/.test(document.querySelector('.row.cursor')?.textContent ?? ''));
+  await scene.logs.append('a.log', `${new Date(BEGIN + 1_200_000).toISOString()} INFO later\n`);
+  await scene.untilText('#histogram-last', '08:20:00');
+  assert.ok(lines.length > 700);
+  await page.click('#log', { position: { x: 700, y: 300 } });
+  await page.keyboard.press('p');
+  await scene.until(() => /** @type {HTMLElement} */ (document.querySelector('#histogram')).hidden);
+});
+
+scene('a span that is dragged is shown alone, found in, enlarged, and kept by a link', async (scene) => {
+  const { page } = scene;
+  const { lines } = await opened(scene);
+  await page.keyboard.press('p');
+  await scene.until(isDrawn);
+  await scene.untilText('#histogram-last', '08:09:59');
+  const box = await page.locator('#histogram-bars').boundingBox();
+  assert.ok(box);
+  const at = (/** @type {number} */ second) => box.x + (second / 600) * box.width;
+  await page.mouse.move(at(470), box.y + 20);
+  await page.mouse.down();
+  await page.mouse.move(at(480), box.y + 20);
+  await page.mouse.move(at(495), box.y + 20);
+  await page.mouse.up();
+  await page.click('#histogram-only');
+  const isIn = (/** @type {string | null} */ row) => /08:0(7:[45]|8:[01])\d/.test(row ?? '');
+  await scene.until(() => {
+    const rows = [...document.querySelectorAll('#rows .row')];
+    return rows.length > 200 && rows.length < 300;
+  });
+  const rows = await scene.rows();
+  assert.ok(rows.every(isIn), rows.find((row) => !isIn(row)));
+  const first = lines.indexOf(rows[0]);
+  assert.deepEqual(rows, lines.slice(first, first + rows.length), 'all lines of the span, in their order');
+  // Find and filter are of this span alone.
+  await page.keyboard.press('/');
+  await page.keyboard.type('failed');
+  await scene.untilText('#find-count', '200 lines');
+  await page.keyboard.press('Escape');
+  const other = await scene.context.newPage();
+  await other.goto(page.url());
+  await scene.untilRows(rows, other);
+  await page.click('#histogram-zoom');
+  await scene.until(() => (document.querySelector('#histogram-first')?.textContent ?? '').startsWith('08:07:'));
+  await page.click('#histogram-clear');
+  await scene.untilText('#histogram-first', '08:00:00');
+  await scene.until((last) => [...document.querySelectorAll('#rows .row')].at(-1)?.textContent === last || document.querySelectorAll('#rows .row').length > 300, lines.at(-1));
+});
+
+scene('a log without times says so', async (scene) => {
+  const log = await scene.logs.write('a.log', 'one\ntwo\n');
+  await scene.open(`${log}#histogram=1`);
+  await scene.untilText('#histogram-first', 'No line says a time.');
+});
