@@ -1,6 +1,7 @@
 //! Random access to a big log: finding, rows in its middle, line numbers.
 //!
-//! `cargo bench --bench find`; words after `--` select from `find` and `rows`. `GIB=1` is the size
+//! `cargo bench --bench find`; words after `--` select from `find`, `rows` and
+//! `fields`. `GIB=1` is the size
 //! of the logs that are searched, `ROWS_GIB=4` that of the log whose rows are requested.
 
 #![allow(
@@ -299,12 +300,87 @@ fn rows(stage: &Stage) {
     println!("\npeak memory of the server: {:.1} MiB", server.peak() / 1048576.0);
 }
 
+/// Conditions on fields, and the same for `jq`.
+const CONDITIONS: [(&str, &str); 4] = [
+    ("status>=500", "select(.status >= 500)"),
+    ("user.id=77777", "select(.user.id == 77777)"),
+    ("path:/api latency>880ms", ""),
+    ("level=error msg:failed", "select(.level == \"error\" and (.msg | contains(\"failed\")))"),
+];
+
+/// Writes a log of JSON objects.
+fn fill_json(path: &Path, bytes: u64) {
+    let mut file = BufWriter::with_capacity(1 << 20, File::create(path).unwrap());
+    let (mut written, mut number) = (0, 0u64);
+    while written < bytes {
+        let mixed = number * 2_654_435_761;
+        let is_failed = mixed % 50 == 0;
+        let line = format!(
+            "{{\"time\":\"2026-11-28T14:02:07.{:03}Z\",\"level\":\"{}\",\"msg\":\"{}\",\"status\":{},\"path\":\"/{}/items/{number}\",\"latency\":\"{}ms\",\"user\":{{\"id\":{},\"name\":\"user {}\"}}}}\n",
+            number % 1000,
+            if is_failed { "error" } else { "info" },
+            if is_failed { "request failed" } else { "request" },
+            if is_failed { 503 } else { 200 },
+            if mixed % 3 == 0 { "web" } else { "api" },
+            mixed % 900,
+            mixed % 100_000,
+            mixed % 977,
+        );
+        file.write_all(line.as_bytes()).unwrap();
+        written += line.len() as u64;
+        number += 1;
+    }
+    file.flush().unwrap();
+}
+
+/// Conditions on fields, beside a search for newlines in the same way and, on fewer bytes, `jq`.
+fn fields(stage: &Stage) {
+    let log = stage.path().join("fields.log");
+    fill_json(&log, setting("GIB", 1) << 30);
+    let few = stage.path().join("few.log");
+    fill_json(&few, 64 << 20);
+    let server = Server::tailcast(stage.path());
+    println!("\n## conditions on the fields of {:.2} GB of JSON; GB/s\n", size(&log) as f64 / 1e9);
+    row(&[&"what", &"rows", &"tailcast", &"`jq` on 64 MiB"]);
+    println!("|---|---:|---:|---:|");
+    let encoded =
+        |text: &str| -> String { text.bytes().map(|byte| format!("%{byte:02x}")).collect() };
+    for (conditions, program) in CONDITIONS {
+        let target = format!("/_/find{}?where={}&max=1", log.display(), encoded(conditions));
+        let (mut speeds, mut rows) = (Vec::new(), Value::Null);
+        for _ in 0..ROUNDS {
+            let began = Instant::now();
+            let text = body(&server, &target);
+            let done: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+            assert_eq!(done["complete"], true, "{done}");
+            speeds.push(size(&log) as f64 / 1e9 / began.elapsed().as_secs_f64());
+            rows = done["rows"].clone();
+        }
+        let began = Instant::now();
+        let jq = Command::new("jq").args(["-c", program]).arg(&few).stdout(Stdio::null()).status();
+        let beside = match jq {
+            Ok(status) if status.success() && !program.is_empty() => {
+                format!("{:.3}", size(&few) as f64 / 1e9 / began.elapsed().as_secs_f64())
+            }
+            _ => String::new(),
+        };
+        row(&[&format!("`{conditions}`"), &rows, &range(&speeds), &beside]);
+    }
+    let target = format!("/_/fields{}?field=status", log.display());
+    let began = Instant::now();
+    let text = body(&server, &target);
+    let done: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    assert_eq!(done["complete"], true, "{done}");
+    let speed = size(&log) as f64 / 1e9 / began.elapsed().as_secs_f64();
+    row(&[&"the values of `status`", &done["with_field"], &format!("{speed:.2}"), &""]);
+}
+
 fn main() {
     let arguments: Vec<String> =
         std::env::args().skip(1).filter(|word| word != "--bench").collect();
     heading("find");
     let stage = Stage::new();
-    for (name, part) in [("find", find as fn(&Stage)), ("rows", rows)] {
+    for (name, part) in [("find", find as fn(&Stage)), ("rows", rows), ("fields", fields)] {
         if arguments.is_empty() || arguments.iter().any(|word| word == name) {
             part(&stage);
         }
