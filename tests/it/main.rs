@@ -23,6 +23,7 @@ mod servers;
 mod transport;
 
 mod api;
+mod archive_faults;
 mod archives;
 mod audience;
 mod base_path;

@@ -8,7 +8,7 @@ use tailcast::log::Access;
 use tailcast::serve::{Rule, Settings};
 
 use crate::clients::{Rows, Streaming, Viewer, get};
-use crate::servers::{Program, TestServer, command, output_of, target};
+use crate::servers::{Program, TestServer, command, eventually, output_of, target};
 
 /// The program with a pipe as its standard input, whose other end is here, and with a directory for
 /// its temporary files.
@@ -95,6 +95,45 @@ async fn a_viewer_that_keeps_up_gets_every_byte_of_an_input_that_is_larger_than_
         .map(|entry| entry.unwrap().metadata().unwrap().len())
         .sum();
     assert!(kept <= 64 * 1024 + 100, "{kept} bytes are kept of {}", all.len());
+}
+
+#[tokio::test]
+async fn a_full_disk_says_how_much_of_the_input_is_missing_and_goes_on_when_there_is_room() {
+    let limits = "mount -t tmpfs -o size=1m none /mnt && head -c 900k /dev/zero > /mnt/ballast";
+    let line = format!("{limits} && TMPDIR=/mnt exec \"$0\" serve --port 0 -");
+    let mut shell = Command::new("unshare");
+    shell.args(["--user", "--map-root-user", "--mount", "sh", "-c", &line]);
+    let mut program = Program::start(shell.arg(command().get_program()).stdin(Stdio::piped()));
+    let mut stdin = program.child.stdin.take().unwrap();
+    let mut curl = Streaming::get(program.address, "/stdin?tail=1&lines=all", &[]).await;
+    let lines: String = (0..40_000).map(|line| format!("line {line}\n")).collect();
+    stdin.write_all(lines.as_bytes()).unwrap();
+    eventually("it is told", async || match program.said() {
+        said if said.contains("standard input cannot be kept") => Ok(()),
+        said => Err(said),
+    })
+    .await;
+    program.inside("rm /mnt/ballast");
+    let mut input = lines.clone();
+    eventually("it goes on", async || {
+        stdin.write_all(b"again\n").unwrap();
+        input += "again\n";
+        let got = get(program.address, "/stdin", &[]).await.text();
+        if got.ends_with("]\nagain\n") { Ok(()) } else { Err(got.len()) }
+    })
+    .await;
+    drop(stdin);
+    curl.rest().await;
+    assert!(curl.is_complete(), "the end is told");
+    let got = get(program.address, "/stdin", &[]).await.text();
+    let (before, after) = got.split_once("\n[tailcast: ").expect("it says what is missing");
+    let (missing, after) = after.split_once(" bytes are missing here: ").unwrap();
+    let (_, after) = after.split_once("]\n").unwrap();
+    let (missing, all) = (missing.parse::<usize>().unwrap(), input.len());
+    // A line feed stands before the notice, unless a line had just ended.
+    let is_all = |kept: usize| input.starts_with(before) && kept + missing + after.len() == all;
+    assert!(is_all(before.len()) || is_all(before.len() + 1), "{missing} of {all}");
+    assert!(input.ends_with(after) && !after.is_empty(), "{after}");
 }
 
 #[tokio::test]

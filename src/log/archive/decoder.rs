@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::os::unix::fs::FileExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -71,11 +72,23 @@ impl Decoder {
         Ok(Self { content, empty_left, empty_later })
     }
 
-    /// The next bytes; none at the end.
+    /// The next bytes; none at the end. A library that panics over foreign bytes has met a damaged
+    /// file.
     ///
     /// # Errors
     /// Why there are no more, though the end was not reached.
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Shortfall> {
+        let reading = AssertUnwindSafe(|| self.read_content(buffer));
+        catch_unwind(reading).unwrap_or(Err(Shortfall::Damaged))
+    }
+
+    /// Reads what is given as the content of a file.
+    #[cfg(test)]
+    pub(super) fn of(content: Box<dyn Read + Send>) -> Self {
+        Self { content, empty_left: Arc::default(), empty_later: u64::MAX }
+    }
+
+    fn read_content(&mut self, buffer: &mut [u8]) -> Result<usize, Shortfall> {
         loop {
             match self.content.read(buffer) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
