@@ -77,11 +77,9 @@ impl<R: Fn(u64, usize) -> io::Result<Vec<u8>>> TimedFile<R> {
             flow
         })?;
         if !is_over {
-            // The end of the file is behind all of them.
-            let _ = order.finish(&mut take);
-            let _ = take(u64::MAX, Placed { time: None, key: None });
+            order.finish(&mut take);
         }
-        // Offsets at the very end of the numbers.
+        // The last line of the file contains all that is behind its start.
         places.resize(known + offsets.len(), present);
         let is_missing = |placed: &Placed| placed.key.is_none();
         if start > 0 && places.get(known).is_some_and(is_missing) {
@@ -151,14 +149,8 @@ impl Order {
     }
 
     /// The lines that are left at the end of the file.
-    fn finish(
-        &mut self,
-        placed: &mut impl FnMut(u64, Placed) -> ControlFlow<()>,
-    ) -> ControlFlow<()> {
-        while !self.waiting.is_empty() {
-            self.place_first(placed)?;
-        }
-        ControlFlow::Continue(())
+    fn finish(&mut self, placed: &mut impl FnMut(u64, Placed) -> ControlFlow<()>) {
+        while !self.waiting.is_empty() && self.place_first(placed).is_continue() {}
     }
 
     fn place_first(

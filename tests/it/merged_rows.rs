@@ -189,3 +189,19 @@ async fn arrival_orders_logs_that_say_no_times() {
     let order: Vec<u64> = rows(&ask(&server, &query).await).into_iter().map(|row| row.0).collect();
     assert_eq!(order, [0, 1, 1, 0, 1]);
 }
+
+#[tokio::test]
+async fn a_place_in_a_file_that_is_gone_is_before_what_is_left() {
+    let server = TestServer::start().await;
+    let one = server.log("one.log", line(0, "a") + &line(2000, "c"));
+    let two = server.log("two.log", line(1000, "b"));
+    let gone = "log={}&generation=1-2-3-4-5".replace("{}", &one);
+    for history in ["", "history=1&"] {
+        let forward = ask(&server, &format!("{history}{gone}&from=7&log={two}")).await;
+        let texts: Vec<String> = rows(&forward).into_iter().map(|(_, text)| text).collect();
+        assert_eq!(texts, ["a", "b", "c"], "{history}");
+        let backward = ask(&server, &format!("{history}last=1&{gone}&before=7&log={two}")).await;
+        assert_eq!(backward["logs"][0]["error"], "gone", "{history}: {backward}");
+        assert_eq!(rows(&backward), [(1, "b".to_owned())], "{history}");
+    }
+}

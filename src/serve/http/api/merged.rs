@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use hyper::{Response, StatusCode};
 
 use crate::log::{LogPath, Offset, Refusal};
-use crate::render::Interpretation;
+use crate::search::history::HistoryRows;
 use crate::search::merge::Direction;
 use crate::search::merged::{Clock, LogPage, LogRequest, merged};
 use crate::search::pattern::Pattern;
@@ -23,6 +23,7 @@ use crate::serve::identity::Visitor;
 use crate::serve::query::{BadParameter, each_log, switch};
 use crate::serve::refusal::Refused;
 use crate::serve::withdrawal::Reads;
+use crate::session::WantedGeneration;
 
 /// The most logs in one sequence.
 const LOGS_MAX: usize = 8;
@@ -162,15 +163,12 @@ impl LogRead<'_> {
             let history = History::open(hub, log, chosen).await?;
             return self.page_of_history(history).await;
         }
-        let snapshot = Snapshot::open(hub, log, self.query.of, chosen).await;
-        let snapshot = match (snapshot, self.query.place) {
-            // The file of the place is gone, and all that is left comes after it.
-            (Err(SearchError::Gone(Some(_))), Some(RowPosition::From(_)))
-                if self.direction == Direction::Forward =>
-            {
-                return self.present(log, chosen).await;
+        let snapshot = match Snapshot::open(hub, log, self.query.of, chosen).await {
+            Err(SearchError::Gone(Some(_))) if self.goes_on() => {
+                let snapshot = Snapshot::open(hub, log, WantedGeneration::Present, chosen).await?;
+                return self.read(snapshot, Offset(0), self.query.count).await;
             }
-            (snapshot, _) => snapshot?,
+            snapshot => snapshot?,
         };
         let offset = match (self.query.at_time, self.query.place) {
             (Some(time), _) => self.seek(&snapshot, time).await?,
@@ -179,11 +177,9 @@ impl LogRead<'_> {
         self.read(snapshot, offset, self.query.count).await
     }
 
-    /// The present file from its beginning.
-    async fn present(&self, log: &LogPath, chosen: Interpretation) -> Result<LogPage, SearchError> {
-        let present = crate::session::WantedGeneration::Present;
-        let snapshot = Snapshot::open(&self.app.hub, log, present, chosen).await?;
-        self.read(snapshot, Offset(0), self.query.count).await
+    /// Whether rows behind a place are wanted: where its file is gone, all that is left comes after it.
+    fn goes_on(&self) -> bool {
+        matches!(self.query.place, Some(RowPosition::From(_)))
     }
 
     /// Rows of a log and its old files, from file to file.
@@ -196,8 +192,16 @@ impl LogRead<'_> {
                     (None, Direction::Backward) => Some(RowPosition::Before(Offset(u64::MAX))),
                     (place, _) => place,
                 };
-                let found = history.rows_at(hub, self.query.of, place).await?;
-                (found.snapshot, found.at, offset_of(Some(found.place), self.direction))
+                match history.rows_at(hub, self.query.of, place).await {
+                    Err(SearchError::Gone(Some(_))) if self.goes_on() => {
+                        let last = files.saturating_sub(1);
+                        (history.snapshot(hub, last).await?, last, Offset(0))
+                    }
+                    found => {
+                        let HistoryRows { snapshot, at, place } = found?;
+                        (snapshot, at, offset_of(Some(place), self.direction))
+                    }
+                }
             }
         };
         let mut page = self.read(snapshot, offset, self.query.count).await?;

@@ -178,8 +178,9 @@ export class MergedLoader {
     }
     entries.sort((a, b) => (isBefore(a, b) ? -1 : 1));
     const last = rowViewport.last;
-    const behindAll = entries.filter((entry) => this.attached && (last === null || isBefore(last, entry)));
-    const between = entries.filter((entry) => !behindAll.includes(entry) && rowViewport.covers(entry));
+    const isBehind = (/** @type {Entry} */ entry) => this.attached && (last === null || isBefore(last, entry));
+    const behindAll = entries.filter(isBehind);
+    const between = entries.filter((entry) => !isBehind(entry) && rowViewport.covers(entry));
     const insert = () => rowViewport.insert(between);
     if (between.length > 0) {
       if (follow.following) insert();
