@@ -47,6 +47,9 @@ const PING_INTERVAL: Duration = Duration::from_secs(10);
 const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
 /// The broker removes a consumer that nobody has asked for so long.
 const CONSUMER_IDLE_MAX: Duration = Duration::from_secs(90);
+/// How often the broker says that a consumer still is there. One of which nothing is heard for twice as
+/// long has gone with its server of a cluster, while the connection to another one stays.
+const CONSUMER_HEARTBEAT: Duration = Duration::from_secs(3);
 /// How many messages a consumer gets ahead, and how many without their bytes.
 const CONSUMER_AHEAD: usize = 8;
 const HEADERS_AHEAD: usize = 256;
@@ -356,7 +359,8 @@ impl Broker {
         let made = self.context.create_consumer_on_stream(config, STREAM).await;
         let made = made.map_err(|error| ended(&error))?;
         let pending = made.cached_info().num_pending;
-        let pulling = made.stream().max_messages_per_batch(ahead).messages();
+        let pulling =
+            made.stream().max_messages_per_batch(ahead).heartbeat(CONSUMER_HEARTBEAT).messages();
         let messages = pulling.await.map_err(|error| ended(&error))?;
         let stream = self.stream.clone();
         Ok(Consumer { messages, stream, name, delivered: 0, pending })

@@ -31,6 +31,7 @@ macro_rules! broker {
 }
 
 mod always;
+mod login;
 mod trouble;
 
 /// A directory of logs of a machine.

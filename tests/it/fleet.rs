@@ -1,6 +1,8 @@
 //! Agent, broker and edges as processes: whichever of them is killed in the middle of a storm, each
 //! viewer gets each byte once, in order, at its offset.
 
+mod cluster;
+mod disk;
 mod metrics;
 mod model;
 mod past;

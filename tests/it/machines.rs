@@ -18,6 +18,8 @@ pub struct Nats {
     /// Lines of its configuration besides where it listens and where it keeps streams.
     pub more: String,
     directory: TempDir,
+    /// The size of a disk of its own, in bytes.
+    pub disk: Option<u64>,
 }
 
 impl Nats {
@@ -30,12 +32,31 @@ impl Nats {
     pub async fn with(more: &str) -> Option<Self> {
         let program = Self::program()?;
         let directory = tempfile::tempdir().unwrap();
-        let mut nats = Self { child: idle(), port: 0, more: more.to_owned(), directory };
-        nats.child = nats.spawn(&program, -1);
+        Self { child: idle(), port: 0, more: more.to_owned(), directory, disk: None }
+            .started(&program)
+            .await
+    }
+
+    /// One whose streams lie on a disk of this size, which nobody else has. None where there are no
+    /// namespaces either.
+    pub async fn on_disk_of(bytes: u64) -> Option<Self> {
+        let program = Self::program()?;
+        let mut unshare = Command::new("unshare");
+        let can = unshare.args(["--user", "--map-root-user", "--mount", "true"]).status();
+        can.ok().filter(std::process::ExitStatus::success)?;
+        let directory = tempfile::tempdir().unwrap();
+        Self { child: idle(), port: 0, more: String::new(), directory, disk: Some(bytes) }
+            .started(&program)
+            .await
+    }
+
+    async fn started(self, program: &Path) -> Option<Self> {
+        let mut nats = self;
+        nats.child = nats.spawn(program, -1);
         let ports = nats.directory.path().join("ports");
         eventually("the broker says where it listens", async || {
             let file = std::fs::read_dir(&ports).map_err(|error| error.to_string())?;
-            let file = file.flatten().next().ok_or("no file yet")?;
+            let file = file.flatten().next().ok_or_else(|| nats.said())?;
             let text = std::fs::read_to_string(file.path()).map_err(|error| error.to_string())?;
             let port = text.split("://127.0.0.1:").nth(1).ok_or(text.clone())?;
             let digits: String = port.chars().take_while(char::is_ascii_digit).collect();
@@ -46,7 +67,7 @@ impl Nats {
         Some(nats)
     }
 
-    fn program() -> Option<PathBuf> {
+    pub fn program() -> Option<PathBuf> {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let mut places: Vec<PathBuf> = std::env::split_paths(&path).collect();
         places.push("/usr/sbin".into());
@@ -66,8 +87,38 @@ impl Nats {
         std::fs::write(&config, text).unwrap();
         let log =
             std::fs::File::options().create(true).append(true).open(root.join("log")).unwrap();
-        let mut broker = Command::new(program);
+        let mut broker = match self.disk {
+            None => Command::new(program),
+            Some(bytes) => {
+                std::fs::create_dir_all(root.join("store")).unwrap();
+                let line =
+                    format!("mount -t tmpfs -o size={bytes} none \"$1\" && exec \"$0\" -c \"$2\"");
+                let mut shell = Command::new("unshare");
+                shell.args(["--user", "--map-root-user", "--mount", "sh", "-c", &line]);
+                shell.arg(program).arg(&store).arg(&config);
+                return shell.stdout(Stdio::null()).stderr(log).spawn().unwrap();
+            }
+        };
         broker.arg("-c").arg(config).stdout(Stdio::null()).stderr(log).spawn().unwrap()
+    }
+
+    /// A path of its disk, as others see it.
+    fn on_disk(&self, name: &str) -> PathBuf {
+        let store = self.directory.path().join("store").join(name);
+        let root = format!("/proc/{}/root", self.child.id());
+        Path::new(&root).join(store.strip_prefix("/").unwrap())
+    }
+
+    /// Leaves no room on its disk.
+    pub fn fill_disk(&self) {
+        let mut ballast = std::fs::File::create(self.on_disk("ballast")).unwrap();
+        let block = vec![1; 64 * 1024];
+        while std::io::Write::write_all(&mut ballast, &block).is_ok() {}
+    }
+
+    /// What it has written to its own log.
+    pub fn said(&self) -> String {
+        std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
     }
 
     pub fn url(&self) -> String {
@@ -122,6 +173,15 @@ impl Drop for Nats {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// A connection to whichever broker of these answers, as an edge.
+pub async fn connect(url: &str) -> Broker {
+    let address = url.parse().unwrap();
+    let inbox = names::EDGE_INBOX.to_owned();
+    let options =
+        Options { address, login: None, authorities: None, name: "test".to_owned(), inbox };
+    Broker::connect_in_time(&options).await.unwrap()
 }
 
 fn idle() -> Child {

@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -50,8 +50,8 @@ pub(super) struct Following {
     link: watch::Receiver<Link>,
     /// Where the mirror has got to.
     position: Option<RemotePosition>,
-    /// The last message that came, and when the stream was made that has it.
-    seen: Option<(u64, std::time::SystemTime)>,
+    /// The last message that came.
+    seen: Option<Seen>,
     /// The mirror was told that the machine cannot be reached.
     is_unreachable: bool,
     has_begun: bool,
@@ -63,10 +63,22 @@ pub(super) struct Following {
     is_failure_told: bool,
 }
 
+/// A message that came, and what shows that the stream still has it under its sequence.
+#[derive(Clone, Copy)]
+struct Seen {
+    sequence: u64,
+    /// When it was stored. None if the message itself did not come.
+    stored: Option<SystemTime>,
+    /// When the stream was made that has it.
+    created: SystemTime,
+}
+
 /// Where to begin.
 struct Start {
     /// The sequence of the first message.
     sequence: u64,
+    /// When the one before it was stored, if that is known and is one of the log.
+    before: Option<SystemTime>,
     /// What is told before it, in this order.
     told: Vec<RemoteEvent>,
     /// Neither that nor any message says where the log is.
@@ -75,7 +87,7 @@ struct Start {
 
 impl Start {
     fn at(sequence: u64) -> Self {
-        Self { sequence, told: Vec::new(), is_unknown: false }
+        Self { sequence, before: None, told: Vec::new(), is_unknown: false }
     }
 }
 
@@ -192,7 +204,8 @@ impl Following {
                     return Ok(None);
                 }
             };
-        self.seen = Some((start.sequence.saturating_sub(1), state.created));
+        let (sequence, stored) = (start.sequence.saturating_sub(1), start.before);
+        self.seen = Some(Seen { sequence, stored, created: state.created });
         for event in start.told {
             if let RemoteEvent::Turn { at, .. } = &event {
                 self.interest.note(*at, &[]);
@@ -206,22 +219,18 @@ impl Following {
     }
 
     async fn start(&mut self, state: &StreamState) -> Option<Start> {
-        match self.seen {
-            // A broker that lost its machine may have lost what came last, too.
-            Some((sequence, created)) if created == state.created && sequence <= state.last => {
-                let is_unknown = self.asks_place.is_some();
-                return Some(Start { is_unknown, ..Start::at(sequence + 1) });
-            }
-            // The stream was made anew.
-            Some(_) | None => {}
+        if let Some(seen) = self.seen
+            && self.is_still_there(seen, state).await?
+        {
+            let (is_unknown, before) = (self.asks_place.is_some(), seen.stored);
+            return Some(Start { is_unknown, before, ..Start::at(seen.sequence + 1) });
         }
         // What comes from now on must not be missed.
         let nothing_yet = Start { is_unknown: true, ..Start::at(state.last + 1) };
-        let last = match self.broker.last(&self.subject).await.ok()? {
-            Some(last) => placed(&last, &self.path),
-            None => return Some(nothing_yet),
+        let Some(stored) = self.broker.last(&self.subject).await.ok()? else {
+            return Some(nothing_yet);
         };
-        let Some(last) = last else { return Some(nothing_yet) };
+        let Some(last) = placed(&stored, &self.path) else { return Some(nothing_yet) };
         if let Some(wanted) = self.position {
             let path = &self.path;
             let found = place::find(&self.broker, &self.subject, path, &wanted, state.first, &last);
@@ -260,8 +269,22 @@ impl Following {
         let turn = turn.filter(|_| waiting.is_none() || self.position.is_some());
         Some(Start {
             told: turn.into_iter().chain(waiting).collect(),
+            before: Some(stored.time),
             ..Start::at(last.sequence + 1)
         })
+    }
+
+    /// Whether the stream still has a message that came. It may have been made anew. And a broker that
+    /// lost its machine may have lost what came last: then other messages have its sequence by now.
+    async fn is_still_there(&self, seen: Seen, state: &StreamState) -> Option<bool> {
+        if seen.created != state.created || seen.sequence > state.last {
+            return Some(false);
+        }
+        let Some(stored) = seen.stored.filter(|_| seen.sequence >= state.first) else {
+            return Some(true);
+        };
+        let found = self.broker.next(&self.subject, seen.sequence).await.ok()?;
+        Some(found.is_some_and(|it| it.sequence == seen.sequence && it.time == stored))
     }
 
     /// Where the stream goes on behind a position in a generation that is not the last one.
@@ -297,12 +320,13 @@ impl Following {
             tokio::select! {
                 message = consumer.next() => match message {
                     Ok(stored) => {
-                        let created = self.seen.map(|(_, created)| created);
+                        let created = self.seen.map(|seen| seen.created);
                         if let Some(placed) = placed(&stored, &self.path) {
                             self.asks_place = None;
                             self.tell(placed).await?;
                         }
-                        self.seen = created.map(|created| (stored.sequence, created));
+                        let (sequence, time) = (stored.sequence, Some(stored.time));
+                        self.seen = created.map(|created| Seen { sequence, stored: time, created });
                         pending = pending.saturating_sub(1);
                     }
                     Err(error) => {

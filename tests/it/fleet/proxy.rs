@@ -34,7 +34,6 @@ struct Weather {
     refuses: AtomicBool,
     /// Grows when all connections are cut.
     cuts: watch::Sender<u64>,
-    connections: AtomicU64,
 }
 
 impl Proxy {
@@ -48,7 +47,6 @@ impl Proxy {
             holds: watch::channel(false).0,
             refuses: AtomicBool::new(false),
             cuts: watch::channel(0).0,
-            connections: AtomicU64::new(0),
         });
         let accepting = tokio::spawn(accept(listener, port, Arc::clone(&weather)));
         Self { port: own, weather, accepting }
@@ -90,11 +88,6 @@ impl Proxy {
         self.refuse(false);
         self.hold(false);
     }
-
-    /// How many connections there have been.
-    pub fn connections(&self) -> u64 {
-        self.weather.connections.load(Ordering::Relaxed)
-    }
 }
 
 impl Drop for Proxy {
@@ -110,7 +103,6 @@ async fn accept(listener: TcpListener, port: u16, weather: Arc<Weather>) {
         if weather.refuses.load(Ordering::Relaxed) {
             continue;
         }
-        weather.connections.fetch_add(1, Ordering::Relaxed);
         let weather = Arc::clone(&weather);
         tokio::spawn(async move {
             let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
