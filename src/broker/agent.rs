@@ -15,6 +15,7 @@ use std::collections::HashMap;
 use std::fmt::{self, Display, Formatter};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -130,6 +131,8 @@ struct Agent {
     wanted: Mutex<HashMap<LogPath, Wanted>>,
     /// The broker was found to have no stream.
     stream_missing: Notify,
+    /// It was told that the broker does not answer, although there is a connection.
+    is_silence_told: AtomicBool,
     answers: Semaphore,
     /// For answers that go on being prepared when nobody waits for them any more.
     slow_answers: Arc<Semaphore>,
@@ -189,6 +192,7 @@ pub async fn run(
         here,
         wanted: Mutex::default(),
         stream_missing: Notify::new(),
+        is_silence_told: AtomicBool::new(false),
         answers: Semaphore::new(ANSWERS_MAX),
         slow_answers: Arc::new(Semaphore::new(SLOW_ANSWERS_MAX)),
         large_messages: Arc::new(Semaphore::new(LARGE_MESSAGES_MAX)),

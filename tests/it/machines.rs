@@ -19,7 +19,7 @@ pub struct Nats {
     pub more: String,
     directory: TempDir,
     /// The size of a disk of its own, in bytes.
-    disk: Option<u64>,
+    pub disk: Option<u64>,
 }
 
 impl Nats {
@@ -91,23 +91,15 @@ impl Nats {
             None => Command::new(program),
             Some(bytes) => {
                 std::fs::create_dir_all(root.join("store")).unwrap();
-                let line = format!(
-                    "mount -t tmpfs -o size={bytes} none \"$1\" && cp -r \"$2/.\" \"$1\" && exec \"$0\" -c \"$3\""
-                );
+                let line =
+                    format!("mount -t tmpfs -o size={bytes} none \"$1\" && exec \"$0\" -c \"$2\"");
                 let mut shell = Command::new("unshare");
                 shell.args(["--user", "--map-root-user", "--mount", "sh", "-c", &line]);
-                shell.arg(program).arg(&store).arg(self.saved()).arg(&config);
+                shell.arg(program).arg(&store).arg(&config);
                 return shell.stdout(Stdio::null()).stderr(log).spawn().unwrap();
             }
         };
         broker.arg("-c").arg(config).stdout(Stdio::null()).stderr(log).spawn().unwrap()
-    }
-
-    /// Where its disk is kept while it does not run.
-    fn saved(&self) -> PathBuf {
-        let saved = self.directory.path().join("saved");
-        std::fs::create_dir_all(&saved).unwrap();
-        saved
     }
 
     /// A path of its disk, as others see it.
@@ -122,14 +114,6 @@ impl Nats {
         let mut ballast = std::fs::File::create(self.on_disk("ballast")).unwrap();
         let block = vec![1; 64 * 1024];
         while std::io::Write::write_all(&mut ballast, &block).is_ok() {}
-    }
-
-    /// Makes room again, and keeps what is on the disk for the next start.
-    pub fn empty_disk(&self) {
-        std::fs::remove_file(self.on_disk("ballast")).unwrap();
-        let all = format!("{}/.", self.on_disk("x").parent().unwrap().display());
-        let copied = Command::new("cp").arg("-r").arg(all).arg(self.saved()).status();
-        assert!(copied.unwrap().success());
     }
 
     /// What it has written to its own log.

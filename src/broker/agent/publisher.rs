@@ -5,6 +5,7 @@
 //! in memory for which it has to check that, and those that follow are known by where they are.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::{Notify, OwnedSemaphorePermit};
@@ -35,6 +36,9 @@ const MISSED_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// The pauses after a refusal, the first and the longest.
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_LONGEST: Duration = Duration::from_secs(5);
+
+/// After so many attempts to publish a message of which nothing is heard it is told.
+const DOUBTS_TOLD: u32 = 2;
 
 /// Publishes one log.
 pub(super) struct Publisher {
@@ -145,15 +149,30 @@ impl Publisher {
 
     /// The last message of the log, when the broker says it.
     async fn last(&self) -> Option<Stored> {
-        let mut pause = RETRY_FIRST;
+        let (mut pause, mut failures) = (RETRY_FIRST, 0);
         let mut link = self.agent.broker.link();
         loop {
             if link.wait_for(|link| link.is_up).await.is_err() {
                 return std::future::pending().await;
             }
             match self.agent.broker.last(&self.subject).await {
-                Ok(last) => return last,
+                Ok(last) => {
+                    if self.agent.is_silence_told.swap(false, Ordering::Relaxed) {
+                        tracing::info!("the broker answers again");
+                    }
+                    return last;
+                }
                 Err(failure) => {
+                    failures += 1;
+                    // Once for all logs.
+                    if failures == DOUBTS_TOLD
+                        && matches!(failure, StreamFailure::Away(_))
+                        && !self.agent.is_silence_told.swap(true, Ordering::Relaxed)
+                    {
+                        let why = failure.to_string();
+                        let hint = "look into its log, and whether its disk is full";
+                        tracing::warn!(why, hint, "nothing can be published now: trying again");
+                    }
                     if matches!(failure, StreamFailure::Missing) {
                         self.agent.stream_missing.notify_one();
                     }
@@ -254,7 +273,7 @@ impl Publisher {
     ) -> Result<(), Overtaken> {
         let mut is_first = true;
         let mut pause = RETRY_FIRST;
-        let mut is_told = false;
+        let (mut is_told, mut doubts) = (false, 0);
         while let Some((content, _permit)) = self.next(&mut stream).await {
             let message = Message { path: self.path.clone(), content };
             let encoded = message.encode();
@@ -277,7 +296,14 @@ impl Publisher {
                 let log = self.log.display();
                 tracing::debug!(%log, ?failure, "not known to be stored");
                 match failure {
-                    PublishFailure::Doubt(_) => {}
+                    PublishFailure::Doubt(why) => {
+                        // A connection that is lost once is nothing to worry about.
+                        doubts += 1;
+                        if doubts == DOUBTS_TOLD && !std::mem::replace(&mut is_told, true) {
+                            let hint = "look whether the disk of the broker is full";
+                            tracing::warn!(%log, why, hint, "the broker does not say that it stores its messages: trying again");
+                        }
+                    }
                     PublishFailure::Overtaken => sleep(RETRY_FIRST).await,
                     PublishFailure::Refused(why) => {
                         if !std::mem::replace(&mut is_told, true) {
@@ -312,7 +338,7 @@ impl Publisher {
             {
                 self.agent.places.note(&self.path, number, at, message.content.tail());
             }
-            (pause, is_told) = (RETRY_FIRST, false);
+            (pause, is_told, doubts) = (RETRY_FIRST, false, 0);
             stream.stored = Some(Instant::now());
         }
         Ok(())

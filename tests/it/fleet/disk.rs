@@ -5,8 +5,8 @@ use super::*;
 const DISK_BYTES: u64 = 24 << 20;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_broker_whose_disk_is_full_and_that_dies_loses_nobody_a_byte() {
-    let test = "a_broker_whose_disk_is_full_and_that_dies_loses_nobody_a_byte";
+async fn a_broker_whose_disk_is_full_is_told_and_loses_nobody_a_byte() {
+    let test = "a_broker_whose_disk_is_full_is_told_and_loses_nobody_a_byte";
     let Some(mut nats) = Nats::on_disk_of(DISK_BYTES).await else {
         return not_run(test, "there is no nats-server, or no namespace of its own");
     };
@@ -34,13 +34,23 @@ async fn a_broker_whose_disk_is_full_and_that_dies_loses_nobody_a_byte() {
         append(path(&logs), &block);
         written.extend_from_slice(block.as_bytes());
     }
-    // Everything else goes on. This broker keeps in memory what it cannot write, and says nothing.
+    // Everything else goes on.
     let own_log = path(&own);
     let answer = get(edge.address, own_log.to_str().unwrap(), &[]).await;
     assert_eq!(answer.text(), "a line of the edge\n");
-    nats.empty_disk();
+    eventually("the agent says so", async || {
+        let said = agent.said();
+        let says = said.contains("look whether the disk of the broker is full")
+            || said.contains("look into its log, and whether its disk is full");
+        if says { Ok(()) } else { Err(said) }
+    })
+    .await;
+    reading.abort();
+    // It is given a larger disk, and keeps nothing of what it had.
     nats.kill();
+    nats.disk = Some(8 * DISK_BYTES);
     nats.start_again();
+    let reading = tokio::spawn(Roaming::new(vec![edge.address], &target).read());
     append(path(&logs), "the end\n");
     written.extend_from_slice(b"the end\n");
     match reading.await {
