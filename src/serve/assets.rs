@@ -3,7 +3,8 @@
 //!
 //! An asset's address is `/_/page/VERSION/NAME`. The version changes when any asset changes, so a
 //! browser may cache an asset for ever. The script of a page is `PAGE/main.js` with all modules that
-//! it imports: `build.rs` links them, so that a page loads one script over a slow line.
+//! it imports: `build.rs` links them, so that a page loads one script over a slow line. A worker is a
+//! script of its own in the same way.
 
 use std::borrow::Cow;
 use std::io::Read;
@@ -124,6 +125,7 @@ mod tests {
             [
                 "favicon.svg",
                 "list/main.js",
+                "matcher/main.js",
                 "merged/main.js",
                 "split/main.js",
                 "styles/base.css",

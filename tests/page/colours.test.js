@@ -34,7 +34,12 @@ test('rules are in the link, whatever is in their text', () => {
 /** The texts that have one of the reader's colours. @param {import('./scene.js').Scene} scene */
 function coloured({ page }) {
   return page.evaluate((colours) => colours.flatMap((colour) => [...CSS.highlights.get(`colour-${colour}`) ?? []].filter(({ startContainer }) => startContainer.isConnected)
-    .map(({ startContainer, startOffset, endOffset }) => `${colour}:${startContainer.textContent?.slice(startOffset, endOffset)}`)), COLOURS);
+    .map(({ startContainer, startOffset, endContainer, endOffset }) => {
+      const range = document.createRange();
+      range.setStart(startContainer, startOffset);
+      range.setEnd(endContainer, endOffset);
+      return `${colour}:${range}`;
+    })), COLOURS);
 }
 
 /** @param {import('./scene.js').Scene} scene @param {string[]} wanted */
@@ -62,7 +67,9 @@ scene('a rule colours what it matches, is kept, and is in the link', async (scen
   await page.locator('#colour-list select').nth(1).selectOption('cyan');
   await untilColoured(scene, ['red:order-17', 'red:order-18', 'cyan:paid', 'cyan:failed']);
   await page.click('#colours-close');
-  await logs.append('a.log', 'order-19 paid\n');
+  await logs.append('a.log', 'order-1');
+  await untilColoured(scene, ['red:order-17', 'red:order-18', 'red:order-1', 'cyan:paid', 'cyan:failed']);
+  await logs.append('a.log', '9 paid\n');
   await untilColoured(scene, ['red:order-17', 'red:order-18', 'red:order-19', 'cyan:paid', 'cyan:failed', 'cyan:paid']);
   await scene.until(() => location.hash.includes('colour=red:order-%5Cd%2B&colour=cyan:failed%7Cpaid'));
   const link = page.url();
@@ -91,9 +98,15 @@ scene('a rule colours what it matches, is kept, and is in the link', async (scen
 scene('an expression that takes for ever is switched off, and the page goes on', async (scene) => {
   const { page, logs } = scene;
   const log = await logs.write('a.log', `${'a'.repeat(40)}!\norder-1\n`);
+  let workers = 0;
+  page.on('worker', () => { workers += 1; });
   await scene.open(`${log}#colour=red:(a%2B)%2B$&colour=green:order`);
   await scene.until(() => /^The colour for \(a\+\)\+\$ is off: its expression took more than 1 s/.test(document.querySelector('#hint-words')?.textContent ?? ''));
   await untilColoured(scene, ['green:order']);
+  // It is not tried again.
+  await logs.append('a.log', 'order-2\n');
+  await untilColoured(scene, ['green:order', 'green:order']);
+  assert.equal(workers, 2);
   const longest = await page.evaluate(async () => {
     let longest = 0;
     let last = performance.now();
@@ -109,7 +122,7 @@ scene('an expression that takes for ever is switched off, and the page goes on',
   await page.click('#colours-open');
   await scene.until(() => document.querySelector('#colour-list .problem')?.textContent?.startsWith('off: its expression took more than 1 s'));
   await page.locator('#colour-list input').first().fill('a+');
-  await untilColoured(scene, [`red:${'a'.repeat(40)}`, 'green:order']);
+  await untilColoured(scene, [`red:${'a'.repeat(40)}`, 'green:order', 'green:order']);
 });
 
 scene('the merged page has the colours, too', async (scene) => {
