@@ -41,8 +41,8 @@ export function readRows(body) {
  */
 function readExit(data) {
   if (data === '') return {};
-  const [status, duration] = data.split(';').map((part) => (part === '' ? null : Number(part)));
-  return { exit: { status }, ...(duration !== null && { duration }) };
+  const [exitStatus, duration] = data.split(';').map((part) => (part === '' ? null : Number(part)));
+  return { exit: { status: exitStatus }, ...(duration !== null && { duration }) };
 }
 
 /**

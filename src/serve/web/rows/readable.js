@@ -28,7 +28,7 @@ export class ReadableRows {
     if (!readable && this.#shown.size === 0) return;
     const before = this.#shown;
     this.#shown = new Map();
-    if (readable) this.#draw(entries, columns.split(/[\s,]+/).filter((name) => name !== ''), options, before);
+    if (readable) this.#draw(entries, columns.split(/[\s,]+/).filter((column) => column !== ''), options, before);
     for (const element of before.keys()) restoreRow(element);
   }
 
@@ -49,7 +49,7 @@ export class ReadableRows {
       const line = this.#lineOf(entry);
       if (line === null) continue;
       lines.push([element, entry.html, line]);
-      for (const name of columns) this.#widths.set(name, Math.max(this.#widths.get(name) ?? name.length, columnText(line, name).length));
+      for (const column of columns) this.#widths.set(column, Math.max(this.#widths.get(column) ?? column.length, columnText(line, column).length));
     }
     const widths = [...this.#widths.values()].join();
     for (const [element, html, line] of lines) {

@@ -19,7 +19,7 @@ const SYSLOG_LEVELS = ['FATAL', 'FATAL', 'FATAL', 'ERROR', 'WARN', 'INFO', 'INFO
 const LEVELS = ['TRACE', 'DEBUG', 'INFO', 'WARN', 'ERROR', 'FATAL'];
 
 /**
- * @typedef {[name: string, value: unknown]} Field inner objects have dotted names
+ * @typedef {[key: string, value: unknown]} Field inner objects have dotted keys
  * @typedef {{before: string, fields: Field[]}} Structured a line: the text before its object, and its fields
  */
 
@@ -55,15 +55,15 @@ function parseLogfmt(text) {
   /** @type {Field[]} */
   const fields = [];
   let [before, last, isWhole] = ['', 0, true];
-  for (const { index, 0: whole, 1: name, 2: value } of text.matchAll(LOGFMT)) {
+  for (const { index, 0: whole, 1: key, 2: value } of text.matchAll(LOGFMT)) {
     const between = text.slice(last, index).trim();
     if (fields.length === 0) before = between;
     else if (between !== '') isWhole = false;
-    fields.push([name, value.startsWith('"') ? unquoted(value) : value]);
+    fields.push([key, value.startsWith('"') ? unquoted(value) : value]);
     last = index + whole.length;
     if (fields.length > FIELDS_MAX) return null;
   }
-  const has = (/** @type {string[]} */ keys) => fields.some(([name]) => keys.includes(name));
+  const has = (/** @type {string[]} */ keys) => fields.some(([key]) => keys.includes(key));
   // Words between the fields would be lost.
   if (!isWhole || text.slice(last).trim() !== '' || fields.length < 2 || !(has(MESSAGE_KEYS) || has(LEVEL_KEYS))) return null;
   return { before, fields };
@@ -75,17 +75,17 @@ function unquoted(value) {
 }
 
 /**
- * @param {string} name of the value; empty for the outermost one
+ * @param {string} path the key of the value; empty for the outermost one
  * @param {unknown} value
  * @param {Field[]} fields
  * @param {number} depth
  */
-function flatten(name, value, fields, depth) {
+function flatten(path, value, fields, depth) {
   const isObject = typeof value === 'object' && value !== null && !Array.isArray(value);
   if (isObject && depth < DEPTH_MAX && (depth === 0 || Object.keys(value).length > 0)) {
-    for (const [key, inner] of Object.entries(value)) flatten(name === '' ? key : `${name}.${key}`, inner, fields, depth + 1);
-  } else if (name !== '' && fields.length < FIELDS_MAX) {
-    fields.push([name, value]);
+    for (const [key, inner] of Object.entries(value)) flatten(path === '' ? key : `${path}.${key}`, inner, fields, depth + 1);
+  } else if (path !== '' && fields.length < FIELDS_MAX) {
+    fields.push([path, value]);
   }
 }
 
@@ -95,8 +95,8 @@ function flatten(name, value, fields, depth) {
  */
 export function arranged({ fields }) {
   const take = (/** @type {string[]} */ keys) => {
-    for (const key of keys) {
-      const found = fields.find(([name, value]) => name === key && value !== null && value !== '');
+    for (const wanted of keys) {
+      const found = fields.find(([key, value]) => key === wanted && value !== null && value !== '');
       if (found !== undefined) return found;
     }
     return null;
@@ -121,19 +121,19 @@ export function readableText(line, zone, own, columns, widths) {
   if (level !== null) parts.push(levelText(level).padEnd(5));
   const said = message === null ? '' : typeof message[1] === 'string' ? message[1] : valueText(message[1]);
   if (columns.length > 0) {
-    const cells = columns.map((name) => columnText(line, name).padEnd(widths.get(name) ?? 0));
+    const cells = columns.map((column) => columnText(line, column).padEnd(widths.get(column) ?? 0));
     return [...parts, ...cells, inOneLine(said)].join('  ').trimEnd();
   }
   if (said !== '') parts.push(inOneLine(said));
-  const blocks = [said.includes('\n') ? ['', said.slice(said.indexOf('\n') + 1)] : null, ...rest.map(([name, value]) => (isBlock(value) ? [name, value] : null))].filter((block) => block !== null);
-  const pairs = rest.filter(([, value]) => !isBlock(value)).map(([name, value]) => `${name}=${valueText(value)}`);
+  const blocks = [said.includes('\n') ? ['', said.slice(said.indexOf('\n') + 1)] : null, ...rest.map(([key, value]) => (isBlock(value) ? [key, value] : null))].filter((block) => block !== null);
+  const pairs = rest.filter(([, value]) => !isBlock(value)).map(([key, value]) => `${key}=${valueText(value)}`);
   const head = [parts.join(' '), pairs.join(' ')].filter((part) => part !== '').join('  ');
-  return [head, ...blocks.map(([name, value]) => `${name === '' ? '' : `  ${name}:\n`}${indented(String(value))}`)].join('\n');
+  return [head, ...blocks.map(([key, value]) => `${key === '' ? '' : `  ${key}:\n`}${indented(String(value))}`)].join('\n');
 }
 
-/** The value of a column. @param {Structured} line @param {string} name */
-export function columnText({ fields }, name) {
-  const found = fields.find(([key]) => key === name);
+/** The value of a column. @param {Structured} line @param {string} column */
+export function columnText({ fields }, column) {
+  const found = fields.find(([key]) => key === column);
   if (found === undefined) return '';
   const text = typeof found[1] === 'string' ? inOneLine(found[1]) : valueText(found[1]);
   return text.length > COLUMN_CHARS_MAX ? `${text.slice(0, COLUMN_CHARS_MAX - 1)}…` : text;
@@ -184,12 +184,12 @@ function sinceEpoch(number) {
  * Numbers are those of OpenTelemetry, Python, syslog, and pino and bunyan, as the server reads them (docs/fields.md).
  * @param {Field} field
  */
-function levelText([name, value]) {
+function levelText([key, value]) {
   const text = String(value);
   const number = Number(text);
   if (text.trim() === '' || !Number.isInteger(number)) return text.toUpperCase();
   const scale = (/** @type {number} */ step, /** @type {number} */ first) => LEVELS[Math.min(LEVELS.length - 1, Math.floor((number - first) / step))] ?? text;
-  if (/everityNumber$/.test(name)) return scale(4, 1);
-  if (name === 'levelno') return number >= 50 ? 'FATAL' : scale(10, 0);
+  if (/everityNumber$/.test(key)) return scale(4, 1);
+  if (key === 'levelno') return number >= 50 ? 'FATAL' : scale(10, 0);
   return number >= 10 ? scale(10, 10) : SYSLOG_LEVELS[number] ?? text;
 }
