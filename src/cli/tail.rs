@@ -30,7 +30,7 @@ use crate::client::{
 use crate::encoding::Encoding;
 use crate::log::pattern::RequestedPath;
 use crate::render::Exit;
-use crate::time::{Moment, TimeRange, Zone};
+use crate::time::{Moment, Zone};
 use finish::Finish;
 use messages::Messages;
 use output::{FileForm, Output, reader_gone};
@@ -237,7 +237,8 @@ async fn print(
 ) -> Result<Option<Exit>, Failure> {
     let ending = signals().context("cannot handle signals").or_unavailable(HINT_LIMITS)?;
     let now = SystemTime::now();
-    let instant = |moment: Moment| moment.resolve(now, &arguments.zone);
+    // They keep meaning the same when the connection is made again.
+    let fixed = |moment: Moment| moment.fixed(now);
     let ask = FollowRequest {
         begin: match arguments.lines {
             Some(Lines::Last(lines)) => StartAt::Lines(lines),
@@ -246,12 +247,9 @@ async fn print(
             None => StartAt::Lines(10),
         },
         history: arguments.history,
-        // They keep meaning the same when the connection is made again.
-        range: TimeRange {
-            since: arguments.since.map(instant),
-            until: arguments.until.map(instant),
-            zone: arguments.zone.clone(),
-        },
+        since: arguments.since.map(fixed),
+        until: arguments.until.map(fixed),
+        zone: arguments.zone.clone(),
         // Text is rendered here, so that the newest line shows before the next one arrives.
         format: client::Format::Raw,
         tail: !arguments.no_follow,

@@ -17,6 +17,7 @@ use crate::client::tls::Trust;
 use crate::client::{
     Credentials, Disconnect, FollowEvent, FollowRequest, Format, LogUrl, Position, Refused, StartAt,
 };
+use crate::time::Moment;
 use crate::wire::message::Message;
 
 /// After a connection of this age the first pause is short again.
@@ -167,16 +168,14 @@ impl Follow {
         if self.request.history {
             parameters.append_pair("history", "1");
         }
-        let mut moment = |name, time: Option<i64>| {
+        let mut moment = |name, time: Option<Moment>| {
             if let Some(time) = time {
-                let seconds = time.max(0);
-                let seconds = format!("{}.{:03}", seconds / 1000, seconds % 1000);
-                parameters.append_pair(name, &seconds);
+                parameters.append_pair(name, &time.to_string());
             }
         };
-        moment("until", self.request.range.until);
+        moment("until", self.request.until);
         if self.resume.position.is_none() {
-            moment("since", self.request.range.since);
+            moment("since", self.request.since);
         }
         match (&self.resume.position, &self.request.begin) {
             (Some(Position { generation, offset }), _) => {

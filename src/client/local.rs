@@ -4,6 +4,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use crate::client::{FollowEvent, FollowRequest, Position, Refused, StartAt};
 use crate::encoding::Encoding;
@@ -13,6 +14,7 @@ use crate::log::{Access, Offset, Registry};
 use crate::render::Interpretation;
 use crate::session::viewer::{Item, Viewer};
 use crate::session::{self, StreamRequest};
+use crate::time::{Moment, TimeRange};
 use crate::wire::message::Opening;
 use crate::wire::request::WantedGeneration;
 
@@ -41,11 +43,17 @@ impl Local {
             Err(_) => access.locate(path.as_os_str().as_bytes())?,
         };
         let registry = Registry::new(Arc::new(access), ROTATE_WAIT);
+        let now = SystemTime::now();
+        let instant = |moment: Option<Moment>| moment.map(|moment| moment.resolve(now, &ask.zone));
         let start = StreamRequest {
             begin: begin(&ask.begin),
             late: Vec::new(),
             history: ask.history,
-            range: ask.range.clone(),
+            range: TimeRange {
+                since: instant(ask.since),
+                until: instant(ask.until),
+                zone: ask.zone.clone(),
+            },
             tail: ask.tail,
             wait: ask.tail && ask.wait,
             audience: false,

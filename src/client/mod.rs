@@ -42,7 +42,7 @@ use bytes::Bytes;
 
 use crate::encoding::Encoding;
 use crate::log::Refusal;
-use crate::time::TimeRange;
+use crate::time::{Moment, Zone};
 pub use crate::wire::message::{Reason, WaitReason};
 
 pub use credentials::Credentials;
@@ -60,9 +60,12 @@ pub struct FollowRequest {
     pub begin: StartAt,
     /// The old files of the log stand before it: the start may be in one of them.
     pub history: bool,
-    /// The part of the log by the times of its lines. A server has a zone of its own for stamps that
-    /// say none.
-    pub range: TimeRange,
+    /// From the first line on that is not before this time.
+    pub since: Option<Moment>,
+    /// Up to the first line that is not before this time.
+    pub until: Option<Moment>,
+    /// The zone of times that say none, in a file of this machine. A server has its own.
+    pub zone: Zone,
     /// The form of the log's content.
     pub format: Format,
     /// Keep following instead of ending at the present end of the log.
@@ -80,7 +83,9 @@ impl Default for FollowRequest {
         Self {
             begin: StartAt::Lines(10),
             history: false,
-            range: TimeRange::default(),
+            since: None,
+            until: None,
+            zone: Zone::UTC,
             format: Format::Raw,
             tail: true,
             wait: false,

@@ -51,6 +51,16 @@ impl TimeRange {
 }
 
 impl Moment {
+    /// The same, so that it means the same later: a span before now becomes an instant.
+    #[must_use]
+    pub fn fixed(self, now: SystemTime) -> Self {
+        match self {
+            // The zone does not matter for it.
+            Self::Ago(_) => Self::At(self.resolve(now, &Zone::UTC)),
+            Self::At(_) | Self::Shown(..) => self,
+        }
+    }
+
     /// The instant, in milliseconds since 1970.
     #[must_use]
     pub fn resolve(self, now: SystemTime, zone: &Zone) -> i64 {
@@ -67,6 +77,24 @@ impl Moment {
                 let stamp = Stamp { date: Date::Full(year, month, day), clock, zone: None };
                 // The text was checked when it was read.
                 Calendar::new(zone.clone(), now).time_of(&stamp).unwrap_or(now)
+            }
+        }
+    }
+}
+
+/// As [`from_str`](FromStr::from_str) reads it.
+impl Display for Moment {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::At(time) => write!(f, "{}.{:03}", time.max(0) / 1000, time.max(0) % 1000),
+            Self::Ago(span) => write!(f, "{}s", span.as_secs()),
+            Self::Shown(year, month, day, clock) => {
+                let (seconds, fraction) = (clock / 1000, clock % 1000);
+                let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+                write!(
+                    f,
+                    "{year:04}-{month:02}-{day:02} {hours:02}:{minutes:02}:{seconds:02}.{fraction:03}"
+                )
             }
         }
     }

@@ -590,6 +590,8 @@ fn moments_are_read_and_others_refused() {
         ("0s", 0),
     ] {
         assert_eq!(of(text), Ok(expected), "{text}");
+        let fixed = text.parse::<Moment>().unwrap().fixed(now).to_string();
+        assert_eq!(of(&fixed), Ok(expected.max(-T)), "{text} as {fixed}");
     }
     for text in [
         "",

@@ -13,7 +13,7 @@ use tailcast::client::{
 };
 use tailcast::log::Access;
 use tailcast::serve::{Server, Settings};
-use tailcast::time::{TimeRange, Zone};
+use tailcast::time::Zone;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
@@ -510,7 +510,9 @@ async fn scripted(script: Vec<Message>) -> LogUrl {
 const RAW: FollowRequest = FollowRequest {
     begin: StartAt::All,
     history: false,
-    range: TimeRange { since: None, until: None, zone: Zone::UTC },
+    since: None,
+    until: None,
+    zone: Zone::UTC,
     format: Format::Raw,
     tail: true,
     wait: false,

@@ -378,6 +378,12 @@ async fn the_zone_of_stamps_is_that_of_the_server() {
         let local = ["tail", "--zone", zone, "--no-follow", "--since", time, &log.to_string()];
         let printed = output_of(command().args(local)).stdout;
         assert_eq!(String::from_utf8(printed).unwrap(), "2026-11-28 14:02:08 two\n", "{zone}");
+        // A time that says no zone is one of the server's, wherever it is asked for.
+        let url = format!("http://{}{log}", server.address);
+        let remote = ["tail", "--zone", "Asia/Tokyo", "--no-follow", "--since"];
+        let remote = [&remote[..], &["2026-11-28 14:02:08", &url]].concat();
+        let printed = output_of(command().args(remote)).stdout;
+        assert_eq!(String::from_utf8(printed).unwrap(), "2026-11-28 14:02:08 two\n", "{zone}");
     }
     let wrong = output_of(command().args(["serve", "--zone", "Mars/Phobos", "/tmp"]));
     let said = String::from_utf8_lossy(&wrong.stderr).into_owned();
