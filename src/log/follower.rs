@@ -426,13 +426,13 @@ impl Follower {
     fn seek_rotated(&self, generation: Generation, offset: Offset) -> Sought<SpanReader> {
         let on_disk = self.timeline().on_disk(generation);
         let (access, log) = (&self.access, &self.log);
-        let found = rotated::find(access, log, on_disk, offset);
+        let last = self.timeline().last_of(generation);
+        let end = last.as_ref().map(|span| span.end());
+        let found = rotated::find(access, log, on_disk, offset, end);
         let found = found.or_else(|| self.old_files.find_named(access, log, generation));
         if let Some(file) = found {
             return self.sought(Some(generation), offset, file);
         }
-        let last = self.timeline().last_of(generation);
-        let end = last.as_ref().map(|span| span.end());
         let Some(file) = self.old_files.find_compressed(access, log, generation, end) else {
             return Sought::Nothing;
         };

@@ -91,6 +91,12 @@ impl Signature {
         head.get(..self.bytes()).is_some_and(|head| fnv1a(head) == self.hash)
     }
 
+    /// Whether it covers all bytes up to the known end, and there are some.
+    #[must_use]
+    pub fn is_entire(&self, end: Option<Offset>) -> bool {
+        self.len > 0 && end == Some(Offset(u64::from(self.len)))
+    }
+
     /// Whether a content that begins with `head` begins with the signed bytes, and does so beyond
     /// doubt: the signature is whole, or the content has no more bytes than these.
     #[must_use]
@@ -266,6 +272,19 @@ mod tests {
     fn chunk(span: u64, start: u64, bytes: &'static [u8]) -> Chunk {
         let (start, bytes) = (Offset(start), Bytes::from_static(bytes));
         Chunk { span, start, bytes, written: SystemTime::UNIX_EPOCH }
+    }
+
+    #[test]
+    fn a_signature_tells_a_content_where_it_is_whole_or_all_of_it() {
+        let long = [b'x'; SIGNATURE_BYTES_MAX + 10];
+        let whole = Signature::new(&long);
+        assert!(whole.is_of_content(&long) && !whole.is_entire(Some(Offset(266))));
+        let few = Signature::new(b"few");
+        assert!(few.is_of_content(b"few"));
+        assert!(!few.is_of_content(b"few more") && !few.is_of_content(b"fe"));
+        assert!(few.is_entire(Some(Offset(3))));
+        assert!(!few.is_entire(Some(Offset(4))) && !few.is_entire(None));
+        assert!(!Signature::new(b"").is_entire(Some(Offset(0))), "any file begins with nothing");
     }
 
     #[test]

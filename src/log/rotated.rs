@@ -50,14 +50,17 @@ const LATE_TIME: Duration = Duration::from_secs(60);
 const LISTING_TIME: Duration = Duration::from_secs(1);
 
 /// The file of the generation `wanted`, if it lies where old files do and provably has the
-/// generation's bytes up to `offset`.
+/// generation's bytes up to `offset`. `end` is that of all that was published of the generation, if
+/// this is known: a few bytes are enough if these are all.
 pub(super) fn find(
     access: &Access,
     log: &LogPath,
     wanted: Generation,
     offset: Offset,
+    end: Option<Offset>,
 ) -> Option<LogFile> {
-    if wanted.signature.bytes() < SIGNED_BYTES_MIN {
+    let is_entire = wanted.signature.is_entire(end);
+    if wanted.signature.bytes() < SIGNED_BYTES_MIN && !is_entire {
         return None;
     }
     let proved = |name: &Name<'_>| {
@@ -65,7 +68,9 @@ pub(super) fn find(
             return None;
         }
         let file = open(access, &name.log_path(access)?)?;
-        let is_proved = wanted.is_proved_by(file.identity(), &file.head().ok()?, offset)
+        let (identity, head) = (file.identity(), file.head().ok()?);
+        let has_all = || is_entire && identity == wanted.identity && wanted.is_of(&head);
+        let is_proved = (wanted.is_proved_by(identity, &head, offset) || has_all())
             && (file.still_unpacking().is_some() || offset.0 <= file.status().ok()?.size);
         is_proved.then_some(file)
     };
@@ -230,7 +235,7 @@ impl OldFiles {
         end: Option<Offset>,
     ) -> Option<LogFile> {
         // Other files may begin with the same few bytes, unless these are all of them.
-        let is_entire = end == Some(Offset(wanted.signature.bytes() as u64));
+        let is_entire = wanted.signature.is_entire(end);
         if !wanted.signature.is_whole() && !is_entire {
             return None;
         }

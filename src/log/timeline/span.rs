@@ -184,8 +184,8 @@ impl Span {
     /// Whether its signature tells the content of its file from others: it is whole, or covers all
     /// that was published.
     pub(in crate::log) fn is_signed(&self) -> bool {
-        let (signature, end) = (self.signed().signature, self.end());
-        signature.is_whole() || (end > Offset(0) && end.0 == signature.bytes() as u64)
+        let signature = self.signed().signature;
+        signature.is_whole() || signature.is_entire(Some(self.end()))
     }
 
     /// The encoding of its file, by the first bytes of that.

@@ -39,7 +39,7 @@ impl Scene {
     fn files_at(&self, now: SystemTime) -> Vec<(String, Arc<Identified>)> {
         let files = self.known.files_at(&self.access, &self.log, now, |_| true);
         let name =
-            |file: &PastFile| file.path.as_path().strip_prefix(&self.path("")).unwrap().to_owned();
+            |file: &PastFile| file.path.as_path().strip_prefix(self.path("")).unwrap().to_owned();
         files.iter().map(|(file, it)| (name(file).display().to_string(), Arc::clone(it))).collect()
     }
 
