@@ -189,20 +189,20 @@ impl Query {
 /// The logs of a stream that has several, and how each starts.
 ///
 /// # Errors
-/// Those of [`each_log`], and a wrong parameter.
+/// Those of [`each_log`], a path that can't be decoded, and a wrong parameter.
 pub(super) fn several_logs(query: &str) -> Result<Vec<(Vec<u8>, Query)>, BadParameter> {
     let logs = each_log(query, LOGS_MAX)?.into_iter();
-    logs.map(|(path, own)| Ok((path, Query::parse(&own)?))).collect()
+    logs.map(|(path, own)| Ok((decode_path(path)?, Query::parse(&own)?))).collect()
 }
 
-/// The decoded path and the parameters of each log of a request about several.
+/// The path, percent-encoded, and the parameters of each log of a request about several.
 ///
 /// Each `log=PATH` begins a log, and the parameters after it are of this log. Parameters before the
 /// first are of all logs. A path is percent-encoded once, as in its own URL.
 ///
 /// # Errors
-/// When there is no log or more than `max`, or a path can't be decoded.
-pub(super) fn each_log(query: &str, max: usize) -> Result<Vec<(Vec<u8>, String)>, BadParameter> {
+/// When there is no log or more than `max`.
+pub(super) fn each_log(query: &str, max: usize) -> Result<Vec<(&str, String)>, BadParameter> {
     let mut common = Vec::new();
     let mut logs: Vec<(&str, Vec<&str>)> = Vec::new();
     for parameter in query.split('&') {
@@ -215,7 +215,7 @@ pub(super) fn each_log(query: &str, max: usize) -> Result<Vec<(Vec<u8>, String)>
     if logs.is_empty() || logs.len() > max {
         return Err(BadParameter(format!("`log` is given once for each log, {max} at most")));
     }
-    logs.into_iter().map(|(path, own)| Ok((decode_path(path)?, own.join("&")))).collect()
+    Ok(logs.into_iter().map(|(path, own)| (path, own.join("&"))).collect())
 }
 
 /// Whether the page is shown in a pane beside others (`pane=1`).

@@ -120,6 +120,7 @@ async fn nothing_but_the_sign_in_and_the_health_is_answered_without_an_identity(
     }
     assert_eq!(status(&program, &log, &[("Accept", "text/event-stream")]).await, 401);
     assert_eq!(status(&program, &format!("/_/events?log={log}"), &[]).await, 401);
+    assert_eq!(status(&program, &format!("/_/merged-rows?log={log}"), &[]).await, 401);
     match Viewer::connect(address, &log, &[("sec-websocket-protocol", "tailcast.v1")]).await {
         Err(Error::Http(answer)) => assert_eq!(answer.status(), 401, "before any 101"),
         Err(error) => panic!("{error}"),

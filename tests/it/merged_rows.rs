@@ -191,6 +191,18 @@ async fn arrival_orders_logs_that_say_no_times() {
 }
 
 #[tokio::test]
+async fn a_pattern_is_one_of_the_logs() {
+    let server = TestServer::start().await;
+    server.log("app-2026-11-27.log", line(0, "yesterday"));
+    server.log("app-2026-11-28.log", line(1000, "a") + &line(3000, "c"));
+    let other = server.log("other.log", line(2000, "b"));
+    let pattern = other.replace("other.log", "app-*.log");
+    let answer = ask(&server, &format!("log={pattern}&log={other}")).await;
+    let texts: Vec<String> = rows(&answer).into_iter().map(|(_, text)| text).collect();
+    assert_eq!(texts, ["a", "b", "c"], "{answer}");
+}
+
+#[tokio::test]
 async fn a_place_in_a_file_that_is_gone_is_before_what_is_left() {
     let server = TestServer::start().await;
     let one = server.log("one.log", line(0, "a") + &line(2000, "c"));

@@ -405,6 +405,7 @@ async fn every_protocol_serves_the_log() {
         (format!("/_/history{LOG}"), "generation"),
         (format!("/_/merged-rows?last=1&log={LOG}&log=/@web1/var/log/other.log"), "early 99"),
         (format!("/_/merged-rows?last=1&log={LOG}&log=/@web1/var/log/other.log"), "other"),
+        (format!("/_/merged-rows?history=1&last=1&log={LOG}"), "early 99"),
     ] {
         let answer = get(address, &target, &[]).await;
         assert_eq!(answer.status, 200, "{target}: {}", answer.text());

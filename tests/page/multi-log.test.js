@@ -317,7 +317,12 @@ scene('a merged view scrolls over all of all logs, while lines arrive, and shows
   await page.keyboard.press('d');
   await page.locator('#time-wanted').fill('2026-11-25T10:47:00Z');
   await page.keyboard.press('Enter');
-  await scene.until(() => document.querySelector('#rows .row.current')?.textContent?.endsWith('busy 2820'));
+  // It stands in the view, and not at its edge.
+  await scene.until(() => {
+    const row = document.querySelector('#rows .row.current');
+    const box = row?.getBoundingClientRect();
+    return row?.textContent?.endsWith('busy 2820') && box !== undefined && box.top > 200 && box.bottom < 600;
+  });
   await check();
   await page.keyboard.press('g');
   await scene.until(() => document.querySelector('#rows .row')?.textContent?.endsWith('busy 0'));

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use hyper::{Response, StatusCode};
 
+use crate::log::pattern::RequestedPath;
 use crate::log::{LogPath, Offset, Refusal};
 use crate::search::history::HistoryRows;
 use crate::search::merge::Direction;
@@ -20,7 +21,7 @@ use crate::serve::body::Body;
 use crate::serve::http::api::query::ApiQuery;
 use crate::serve::http::api::{bad_pattern, bodies, compile, json, report, still_allowed};
 use crate::serve::identity::Visitor;
-use crate::serve::query::{BadParameter, each_log, switch};
+use crate::serve::query::{BadParameter, each_log, requested_path, switch};
 use crate::serve::refusal::Refused;
 use crate::serve::withdrawal::Reads;
 use crate::session::WantedGeneration;
@@ -40,7 +41,7 @@ pub(in crate::serve) struct MergedQuery {
 /// What is asked of one of the logs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct LogQuery {
-    path: Vec<u8>,
+    path: RequestedPath,
     query: ApiQuery,
     shift: i64,
 }
@@ -67,7 +68,8 @@ impl MergedQuery {
                     _ => {}
                 }
             }
-            logs.push(LogQuery { path, query: ApiQuery::parse(&own)?, shift });
+            let (path, query) = (requested_path(path)?, ApiQuery::parse(&own)?);
+            logs.push(LogQuery { path, query, shift });
         }
         let is = |is_it: fn(&ApiQuery) -> bool| logs.iter().any(|log| is_it(&log.query));
         if is(|query| matches!(query.place, Some(RowPosition::Line(_)))) {
@@ -112,7 +114,7 @@ pub(in crate::serve) async fn merged_rows(
     let mut permits = Vec::new();
     for LogQuery { path, query, shift } in logs {
         let query = query.with_settings(&app.settings());
-        let log = visitor.log_at(&path);
+        let log = visitor.log_requested(&path);
         // As for a request about one log, only a log without viewers gets a follower for this one.
         if log.as_ref().is_ok_and(|log| app.hub.registry().viewers(log) == 0) {
             permits.push(app.admit_viewer().ok_or_else(Refused::full)?);
@@ -317,7 +319,8 @@ mod tests {
         let MergedQuery { logs, direction } = MergedQuery::parse(asked).unwrap();
         assert_eq!(direction, Direction::Forward);
         let [first, second] = &logs[..] else { panic!("{logs:?}") };
-        assert_eq!((&first.path[..], &second.path[..]), (&b"/a"[..], &b"/b c"[..]));
+        let path = |path: &str| requested_path(path).unwrap();
+        assert_eq!((&first.path, &second.path), (&path("/a"), &path("/b%20c")));
         assert_eq!((first.shift, second.shift), (-50, 0));
         for (log, place) in [(first, 3), (second, 0)] {
             assert_eq!((log.query.count, log.query.filter), (9, true));

@@ -43,6 +43,8 @@ export class Journey {
       this.cursor = row;
       loader.reveal(row);
     } else if (await pager.seek({ row }) !== null) {
+      // Without rows above it, it could not stand in the middle.
+      await pager.up();
       this.#show(row, 'middle');
       this.cursor = this.#same(row);
     }
@@ -97,14 +99,15 @@ export class Journey {
   async findTime(time, signal) {
     const { buffer, loader, pager, rowFilter, changed } = this.#parts;
     const answer = await pager.seek({ time }, signal);
-    return () => {
+    return async () => {
       if (answer === null) return;
       const first = buffer.paged.rows[0] ?? buffer.after(START, 1, rowFilter())[0] ?? null;
       // Nothing is that late.
       if (answer.rows.length === 0 || first === null) {
         loader.attached = false;
-        this.toEnd();
+        await this.toEnd();
       } else {
+        await pager.up();
         this.cursor = first;
         loader.show(first, 'middle');
       }

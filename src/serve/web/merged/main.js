@@ -48,6 +48,7 @@ const TICK_MS = 1_000;
 const LOOK_MS = 2_000;
 /** The pause before the first rows are asked for again. */
 const RETRY_MS = 1_000;
+const RETRY_MS_MAX = 30_000;
 const NAME_CHARS_MAX = 20;
 /** Arriving rows are searched in batches. */
 const SEARCH_MS = 250;
@@ -452,8 +453,8 @@ async function begin() {
   isGathering = false;
   loader.showEnd();
   drawScheduler.request();
-  while (answer === null) {
-    await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+  for (let wait = RETRY_MS; answer === null; wait = Math.min(2 * wait, RETRY_MS_MAX)) {
+    await new Promise((resolve) => { setTimeout(resolve, wait); });
     answer = await pager.seek('end').catch(() => null);
     if (answer !== null && follow.following) loader.showEnd();
     drawScheduler.request();

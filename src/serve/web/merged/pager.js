@@ -103,12 +103,12 @@ export class Pager {
 
   /** Loads the rows before those that are here. */
   up() {
-    this.#more('before');
+    return this.#more('before');
   }
 
   /** Loads the rows behind those that are here. */
   down() {
-    this.#more('from');
+    return this.#more('from');
   }
 
   /** @param {import('./merged-api.js').Way} way */
