@@ -12,7 +12,8 @@
 //! | `tailcast.here.HOST` | the agent says that it is there |
 //! | `tailcast.hello` | an edge wants all agents to say so |
 //!
-//! **The stream is the state of an agent**: it keeps nothing itself. After any doubt, at its start,
+//! **The stream is the state of an agent**: what it keeps itself only says how far it was when the stream
+//! has dropped that. After any doubt, at its start,
 //! when a connection was lost or an answer did not come, it asks for the last message of a log, and
 //! goes on behind that. One message of a log is on its way at a time, so a message that was refused
 //! never has a successor that was stored.

@@ -501,6 +501,7 @@ impl Viewer {
         // After a file that was rotated away before anybody followed the log comes the file that
         // had the name next, if it can be found. Unless it is proved that no other one came in
         // between, the viewer is told that some may be missing.
+        let mut after = after;
         if let Some(span) = self.span().filter(|span| span.is_rotated()).cloned() {
             let next = follower.find_next_rotated(&span, self.request.history).await;
             if !next.follows_directly
@@ -514,6 +515,9 @@ impl Viewer {
                 let step = self.cursor.on_rotation(NextSpan::Span(at, reason));
                 return self.announce(step);
             }
+            // It may have been followed meanwhile.
+            let followed = follower.timeline().last_of(span.generation);
+            after = followed.map_or(after, |followed| followed.number);
         }
         let next = follower.timeline().after(after.max(ROTATED_NUMBER_MAX));
         let next = match next {

@@ -177,8 +177,10 @@ async fn every_route_and_transport_refuses_what_the_visitor_may_not_read_whether
     machine.create("/ann/a.log", "a line of ann\n");
     machine.create(&format!("/bob/{SECRET}.log"), format!("{SECRET} text\n"));
     let spool = tempfile::tempdir().unwrap();
-    let of_machine: &[(&[&str], &[&str])] =
-        &[(&["ann"], &["ann", "/@web1/ann"]), (&["bob"], &["bob", "/@web1/bob"])];
+    let of_machine: &[(&[&str], &[&str])] = &[
+        (&["ann"], &["ann", "/@web1/ann", "/@web1/carl/*.log"]),
+        (&["bob"], &["bob", "/@web1/bob"]),
+    ];
     let server = serve_with(of_machine, |access| machine.mirror_in(access, spool.path())).await;
     let address = server.address;
     let log_of = |name: &str| target(&server.path(name));
@@ -196,6 +198,8 @@ async fn every_route_and_transport_refuses_what_the_visitor_may_not_read_whether
         format!("/@web1/bob/{SECRET}.log"),
         "/@web1/bob/none.log".to_owned(),
         "/@web1/bob/*.log".to_owned(),
+        // Ann may read the log of this very name, and not all that it matches as a pattern.
+        "/@web1/carl/*.log".to_owned(),
         format!("/@web1/ann/../bob/{SECRET}.log"),
         "/@web2/bob/a.log".to_owned(),
         "/@web1".to_owned(),
