@@ -6,7 +6,7 @@ import { forgetTime, showTimes } from '../rows/columns.js';
 import { Follow } from '../rows/follow.js';
 import { addJsonButtons, forgetJson, toggleJson } from '../rows/json.js';
 import { Levels, plainText } from '../rows/levels.js';
-import { Reading } from '../rows/reading.js';
+import { Reading, READING_PX } from '../rows/reading.js';
 import { RowViewport } from '../rows/row-viewport.js';
 import { isInColumns, showAll } from '../rows/row.js';
 import { parseTime } from '../rows/times.js';
@@ -227,7 +227,7 @@ function draw() {
   levels.show(near);
   addJsonButtons(near);
   showTimes(log, near, menu.options);
-  reading.show(near, menu.options.highlight);
+  reading.show(rowViewport.inSight(READING_PX), menu.options.highlight);
   colourMarks.show(near);
   highlighter.show(near, cursor === null ? null : { gen: 0, offset: cursor });
   follow.pin();

@@ -11,7 +11,7 @@ import { Folds } from '../rows/folds.js';
 import { Follow } from '../rows/follow.js';
 import { addJsonButtons } from '../rows/json.js';
 import { Levels } from '../rows/levels.js';
-import { Reading } from '../rows/reading.js';
+import { Reading, READING_PX } from '../rows/reading.js';
 import { RowViewport } from '../rows/row-viewport.js';
 import { FileSearch } from '../search/file-search.js';
 import { FindBar } from '../search/find-bar.js';
@@ -323,7 +323,7 @@ function decorateInSight() {
   addJsonButtons(near);
   columns.show(near, menu.options, selection.wantsNumbers);
   selection.show(near);
-  reading.show(near, menu.options.highlight);
+  reading.show(rowViewport.inSight(READING_PX), menu.options.highlight);
   colourMarks.show(near);
   const place = findBar.current ?? errorNav.current ?? warningNav.current;
   highlighter.show(near, place === null ? null : generations.positionAt(place));
