@@ -27,6 +27,7 @@ import { loadOptions } from '../ui/options.js';
 import { watchIdentity } from '../ui/signed-out.js';
 import { StatusBar } from '../ui/status.js';
 import { ViewMenu } from '../ui/view-menu.js';
+import { zoneOf } from '../ui/zones.js';
 import { formatView, parseView } from '../url/view-hash.js';
 import { ViewerBars } from './bars.js';
 import { Controls } from './controls.js';
@@ -363,6 +364,7 @@ async function goToPart(part) {
 
 /** Shows the position of the view and the marks on the minimap. */
 function showMinimap() {
+  minimap.zone = zoneOf(menu.options.zone);
   const layout = new StripLayout(generations);
   const rows = [...rowViewport.inSight()].filter((entry) => entry.marker === undefined);
   const first = rows[0];
