@@ -10,6 +10,8 @@ import { eventually } from './program.js';
 import { scene } from './scene.js';
 
 const { SEGMENTS_MAX, sharesOf, StripLayout } = await load('viewer/strip-layout.js');
+const { segmentWords } = await load('viewer/minimap.js');
+const { Zone } = await load('ui/zones.js');
 const { Generations } = await load('rows/generations.js');
 
 /** The generations of files with these sizes, the oldest first. A text is the size on the disk of a compressed file. */
@@ -65,6 +67,18 @@ test('a file of unknown size, an overwritten one and one that is gone', () => {
   generations.at(-2).isGone = true;
   generations.add('again', 0, 500, { marker: 'truncated', text: '' });
   assert.deepEqual(new StripLayout(generations).segments.map(({ parts }) => parts[0].gen), [-1, 1]);
+});
+
+test('what is said of a segment, also before the server has listed the files', () => {
+  const utc = new Zone('UTC', 'UTC');
+  const words = (/** @type {any} */ generations) => new StripLayout(generations).segments.map((segment) => segmentWords(segment, utc));
+  const generations = files([1_000, '100', 2_000]);
+  generations.at(-2).file.modified = Date.UTC(2026, 10, 27, 3);
+  assert.deepEqual(words(generations), ['a.log.2\n1000 B\nuntil 2026-11-27 03:00:00', 'a.log.1\n100 B on the disk, not unpacked yet\nfrom 2026-11-27 03:00:00', 'the present file\n2.0 KiB']);
+  generations.add('next', 0, 10);
+  assert.deepEqual(words(generations).slice(2), ['an earlier file\n2.0 KiB', 'the present file\n10 B']);
+  const many = words(files(Array.from({ length: SEGMENTS_MAX + 2 }, () => 1_024)));
+  assert.equal(many[0], '3 older files: a.log.61 to a.log.59\n3.0 KiB');
 });
 
 /** A log with a plain and a compressed old file, of 2,000 lines each. @param {import('./scene.js').Scene} scene */

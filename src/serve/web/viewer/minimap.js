@@ -268,11 +268,11 @@ export class Minimap {
  * @param {Segment} segment
  * @param {import('../ui/zones.js').Zone} zone
  */
-export function segmentWords({ parts, bytes, isKnown, older }, zone) {
+export function segmentWords({ parts, bytes, isKnown, older, bottom }, zone) {
   const first = parts[0].generation.file;
   const last = parts[parts.length - 1].generation.file;
   const names = parts.length === 1
-    ? first?.name ?? 'an earlier file'
+    ? first?.name ?? (bottom === 1 ? 'the present file' : 'an earlier file')
     : `${plural(parts.length, 'older file')}: ${first?.name ?? '…'} to ${last?.name ?? '…'}`;
   const disk = parts.reduce((sum, { generation }) => sum + (generation.file?.bytes ?? 0), 0);
   const size = isKnown ? formatSize(bytes) : `${formatSize(disk)} on the disk, not unpacked yet`;
