@@ -10,6 +10,8 @@ import { eventually } from './program.js';
 import { scene } from './scene.js';
 
 const { SEGMENTS_MAX, sharesOf, StripLayout } = await load('viewer/strip-layout.js');
+const { segmentWords } = await load('viewer/minimap.js');
+const { Zone } = await load('ui/zones.js');
 const { Generations } = await load('rows/generations.js');
 
 /** The generations of files with these sizes, the oldest first. A text is the size on the disk of a compressed file. */
@@ -67,6 +69,18 @@ test('a file of unknown size, an overwritten one and one that is gone', () => {
   assert.deepEqual(new StripLayout(generations).segments.map(({ parts }) => parts[0].gen), [-1, 1]);
 });
 
+test('what is said of a segment, also before the server has listed the files', () => {
+  const utc = new Zone('UTC', 'UTC');
+  const words = (/** @type {any} */ generations) => new StripLayout(generations).segments.map((segment) => segmentWords(segment, utc));
+  const generations = files([1_000, '100', 2_000]);
+  generations.at(-2).file.modified = Date.UTC(2026, 10, 27, 3);
+  assert.deepEqual(words(generations), ['a.log.2\n1000 B\nuntil 2026-11-27 03:00:00', 'a.log.1\n100 B on the disk, not unpacked yet\nfrom 2026-11-27 03:00:00', 'the present file\n2.0 KiB']);
+  generations.add('next', 0, 10);
+  assert.deepEqual(words(generations).slice(2), ['an earlier file\n2.0 KiB', 'the present file\n10 B']);
+  const many = words(files(Array.from({ length: SEGMENTS_MAX + 2 }, () => 1_024)));
+  assert.equal(many[0], '3 older files: a.log.61 to a.log.59\n3.0 KiB');
+});
+
 /** A log with a plain and a compressed old file, of 2,000 lines each. @param {import('./scene.js').Scene} scene */
 async function rotated({ logs }) {
   const text = (/** @type {string} */ of) => Array.from({ length: 2_000 }, (_, at) => `${of} ${String(at).padStart(4, '0')} ${'x'.repeat(40)}\n`).join('');
@@ -108,6 +122,10 @@ scene('the strip has a segment for each file, says which it is, and a click lead
   assert.match(tips.oldest, /^a\.log\.2\.gz\n\d.* on the disk, not unpacked yet\nuntil 2023-11-1\d \d\d:\d\d:\d\d$/);
   assert.match(tips.older, /^a\.log\.1\n\d+ KiB\nfrom 2023-11-1\d .* until 2023-11-1\d /);
   assert.match(tips.present, /^a\.log\n\d+ KiB\nfrom 2023-11-1\d [^u]*$/);
+  // In UTC, whatever the zone of the machine.
+  await page.keyboard.press('u');
+  await page.keyboard.press('u');
+  await eventually('the time in UTC', async () => (await hover(before[0] / 2)).endsWith('until 2023-11-14 22:13:20') || hover(before[0] / 2));
   // Into the middle of the plain one.
   await page.mouse.click(strip.x + 8, strip.y + (before[0] + before[1]) / 2 * strip.height);
   const first = () => page.evaluate(() => {
@@ -127,7 +145,7 @@ scene('the strip has a segment for each file, says which it is, and a click lead
   // Back to the end.
   await page.mouse.click(strip.x + 8, strip.y + strip.height - 1);
   await scene.untilState('live');
-});
+}, { context: { timezoneId: 'Asia/Kolkata' } });
 
 scene('the strip of a log without old files has no segments and no tip', async (scene) => {
   const { page, logs } = scene;
@@ -140,4 +158,27 @@ scene('the strip of a log without old files has no segments and no tip', async (
   assert.equal(await page.locator('#minimap .tip').isVisible(), false);
   assert.deepEqual(await page.evaluate(separators), []);
   assert.equal(await page.locator('#minimap').getAttribute('aria-valuetext'), '100 % of the log');
+});
+
+scene('a file that is rotated away while the page looks on becomes a segment with its new name', async (scene) => {
+  const { page, logs } = scene;
+  const log = await logs.write('a.log', 'before\n'.repeat(2_000));
+  await scene.open(log);
+  await scene.untilState('live');
+  await logs.rename('a.log', 'a.log.1');
+  await logs.write('a.log', 'after\n'.repeat(2_000));
+  await eventually('one separator', async () => (await page.evaluate(separators)).length === 1 || page.evaluate(separators));
+  const strip = await page.locator('#minimap').boundingBox();
+  assert.ok(strip);
+  await eventually('the names of both', async () => {
+    const tips = [];
+    for (const part of [0.1, 0.9]) {
+      await page.mouse.move(strip.x + 8, strip.y + part * strip.height);
+      tips.push((await page.locator('#minimap .tip').innerText()).split('\n')[0]);
+    }
+    return tips.join() === 'a.log.1,a.log' || tips;
+  });
+  await page.mouse.click(strip.x + 8, strip.y + 0.2 * strip.height);
+  await scene.untilState('paused');
+  await scene.until(() => [...document.querySelectorAll('#rows .row')].some((row) => row.textContent === 'before'));
 });

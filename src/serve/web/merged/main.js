@@ -9,7 +9,7 @@ import { Follow } from '../rows/follow.js';
 import { addJsonButtons, forgetJson, toggleJson } from '../rows/json.js';
 import { Levels, plainText } from '../rows/levels.js';
 import { ReadableRows } from '../rows/readable.js';
-import { Reading } from '../rows/reading.js';
+import { Reading, READING_PX } from '../rows/reading.js';
 import { RowViewport } from '../rows/row-viewport.js';
 import { isInColumns, showAll } from '../rows/row.js';
 import { parseTime } from '../rows/times.js';
@@ -250,7 +250,7 @@ function draw() {
   readable.show(near, menu.options);
   addJsonButtons(near);
   showTimes(log, near, menu.options);
-  reading.show(near, menu.options.highlight);
+  reading.show(rowViewport.inSight(READING_PX), menu.options.highlight);
   colourMarks.show(near);
   highlighter.show(near, journey.cursor);
   follow.pin();

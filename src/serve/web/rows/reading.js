@@ -1,9 +1,11 @@
 // Colours what stands in plain lines, by the CSS Custom Highlight API: the text and the elements of a row stay as they
-// are. Only the rows in and near sight have colours. A row that has styles of its own keeps them alone.
+// are. Only the rows on and near the screen have colours. A row that has styles of its own keeps them alone.
 
 import { HAS_HIGHLIGHTS } from './text-ranges.js';
 import { tokenize } from './tokens.js';
 
+/** Rows so far above and below the screen have colours, too. Each place that has one costs time to paint. */
+export const READING_PX = 300;
 /** An element other than a link. */
 const STYLED = /<(?!\/?a\b)/;
 
@@ -19,7 +21,7 @@ export class Reading {
   #drawn = new Map();
 
   /**
-   * @param {Entry[]} entries in sight
+   * @param {Iterable<Entry>} entries those that get colours
    * @param {boolean} isOn
    */
   show(entries, isOn) {

@@ -12,7 +12,7 @@ import { Follow } from '../rows/follow.js';
 import { addJsonButtons } from '../rows/json.js';
 import { Levels } from '../rows/levels.js';
 import { ReadableRows } from '../rows/readable.js';
-import { Reading } from '../rows/reading.js';
+import { Reading, READING_PX } from '../rows/reading.js';
 import { RowViewport } from '../rows/row-viewport.js';
 import { FileSearch } from '../search/file-search.js';
 import { FindBar } from '../search/find-bar.js';
@@ -28,6 +28,7 @@ import { loadOptions } from '../ui/options.js';
 import { watchIdentity } from '../ui/signed-out.js';
 import { StatusBar } from '../ui/status.js';
 import { ViewMenu } from '../ui/view-menu.js';
+import { zoneOf } from '../ui/zones.js';
 import { formatView, parseView } from '../url/view-hash.js';
 import { ViewerBars } from './bars.js';
 import { Controls } from './controls.js';
@@ -349,7 +350,7 @@ function decorateInSight() {
   addJsonButtons(near);
   columns.show(near, menu.options, selection.wantsNumbers);
   selection.show(near);
-  reading.show(near, menu.options.highlight);
+  reading.show(rowViewport.inSight(READING_PX), menu.options.highlight);
   colourMarks.show(near);
   const place = findBar.current ?? errorNav.current ?? warningNav.current;
   highlighter.show(near, place === null ? null : generations.positionAt(place));
@@ -405,6 +406,7 @@ async function goToTimeOf(time) {
 
 /** Shows the position of the view and the marks on the minimap. */
 function showMinimap() {
+  minimap.zone = zoneOf(menu.options.zone);
   const layout = new StripLayout(generations);
   const rows = [...rowViewport.inSight()].filter((entry) => entry.marker === undefined);
   const first = rows[0];

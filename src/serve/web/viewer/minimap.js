@@ -3,7 +3,8 @@
 // range is the loaded rows only.
 
 import { setText } from '../ui/dom.js';
-import { formatDateTime, formatSize, plural } from '../ui/units.js';
+import { formatSize, plural } from '../ui/units.js';
+import { LOCAL } from '../ui/zones.js';
 import { StripLayout } from './strip-layout.js';
 
 const THUMB_PX_MIN = 28;
@@ -31,6 +32,8 @@ export class Minimap {
   #seek;
   #tip = document.createElement('span');
   #layout;
+  /** In which the tip shows times. */
+  zone = LOCAL;
   /** The visible range of the log, as fractions from 0 to 1. */
   #top = 0;
   #bottom = 1;
@@ -155,7 +158,7 @@ export class Minimap {
     const segment = this.#layout.segmentAt(this.#placeOf(event));
     this.#tip.hidden = segment === null || this.#layout.segments.length < 2;
     if (segment === null || this.#tip.hidden) return;
-    const words = segmentWords(segment);
+    const words = segmentWords(segment, this.zone);
     setText(this.#tip, words);
     const strip = this.#strip.getBoundingClientRect();
     const room = strip.height - this.#tip.offsetHeight - TIP_GAP_PX;
@@ -263,16 +266,17 @@ export class Minimap {
 /**
  * What the tip says of a segment: the file, its size, and from when to when it was written.
  * @param {Segment} segment
+ * @param {import('../ui/zones.js').Zone} zone
  */
-export function segmentWords({ parts, bytes, isKnown, older }) {
+export function segmentWords({ parts, bytes, isKnown, older, bottom }, zone) {
   const first = parts[0].generation.file;
   const last = parts[parts.length - 1].generation.file;
   const names = parts.length === 1
-    ? first?.name ?? 'an earlier file'
+    ? first?.name ?? (bottom === 1 ? 'the present file' : 'an earlier file')
     : `${plural(parts.length, 'older file')}: ${first?.name ?? '…'} to ${last?.name ?? '…'}`;
   const disk = parts.reduce((sum, { generation }) => sum + (generation.file?.bytes ?? 0), 0);
   const size = isKnown ? formatSize(bytes) : `${formatSize(disk)} on the disk, not unpacked yet`;
-  const from = older?.modified == null ? '' : `from ${formatDateTime(older.modified)}`;
-  const until = last === null || last.present || last.modified === null ? '' : `until ${formatDateTime(last.modified)}`;
+  const from = older?.modified == null ? '' : `from ${zone.date(older.modified)} ${zone.clock(older.modified)}`;
+  const until = last === null || last.present || last.modified === null ? '' : `until ${zone.date(last.modified)} ${zone.clock(last.modified)}`;
   return [names, size, [from, until].filter((time) => time !== '').join(' ')].filter((line) => line !== '').join('\n');
 }
