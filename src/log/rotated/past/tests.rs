@@ -237,3 +237,28 @@ fn a_name_that_nothing_tells_of_is_found_after_a_while() {
     scene.names();
     assert!(scene.directories_read() > read);
 }
+
+#[test]
+fn a_link_has_a_past_while_nothing_has_the_name_to_which_it_leads() {
+    let scene = Scene::new(&[]);
+    fs::create_dir(scene.path("d")).unwrap();
+    fs::write(scene.path("d/a.log.1"), text("1")).unwrap();
+    fs::write(scene.path("d/a.log"), text("present")).unwrap();
+    symlink("d/a.log", scene.path("current.log")).unwrap();
+    symlink("current.log", scene.path("newest.log")).unwrap();
+    for link in ["current.log", "newest.log"] {
+        let log = scene.access.locate(scene.path(link).as_os_str().as_bytes()).unwrap();
+        let names = || {
+            let files = KnownPast::default().files(&scene.access, &log, |_| true);
+            files.into_iter().map(|(file, _)| file.path.as_path().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(names(), [scene.path("d/a.log.1")], "{link}");
+        fs::rename(scene.path("d/a.log"), scene.path("d/a.log.2")).unwrap();
+        assert_eq!(names().len(), 2, "{link}: a rotation has not made the next file yet");
+        fs::rename(scene.path("d/a.log.2"), scene.path("d/a.log")).unwrap();
+    }
+    // A link to nothing outside the prefixes leads nowhere.
+    symlink("/outside/a.log", scene.path("outside.log")).unwrap();
+    let log = scene.access.locate(scene.path("outside.log").as_os_str().as_bytes()).unwrap();
+    assert!(KnownPast::default().files(&scene.access, &log, |_| true).is_empty());
+}
