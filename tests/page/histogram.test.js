@@ -114,3 +114,35 @@ scene('a log without times says so', async (scene) => {
   await scene.open(`${log}#histogram=1`);
   await scene.untilText('#histogram-first', 'No line says a time.');
 });
+
+test('the spans of several logs are counted together, each with its clock', async () => {
+  const { together } = await load('merged/merged-times.js');
+  const bucket = (/** @type {number} */ time, lines = 0, errors = 0) => ({ time, lines, errors, warnings: 0 });
+  const times = (/** @type {number | null} */ first, /** @type {number | null} */ last, buckets, exact = true) => ({ first, last, exact, buckets });
+  const one = times(0, 99, [bucket(0, 10, 1), bucket(50, 20)]);
+  assert.deepEqual(together([{ times: one, shift: 0 }], 2), one);
+  assert.deepEqual(together([{ times: one, shift: 1000 }], 2), times(1000, 1099, [bucket(1000, 10, 1), bucket(1050, 20)]));
+  assert.deepEqual(together([{ times: one, shift: 0 }, { times: times(100, 199, [bucket(100, 6)]), shift: 0 }], 4), times(0, 199, [bucket(0, 10, 1), bucket(50, 20), bucket(100, 3), bucket(150, 3)]));
+  assert.deepEqual(together([{ times: one, shift: 0 }, { times: times(null, null, [], false), shift: 0 }], 2), { ...one, exact: false });
+  assert.deepEqual(together([], 5), times(null, null, []));
+  const instant = times(7, 7, [bucket(7, 3), bucket(8)]);
+  assert.equal(together([{ times: instant, shift: 0 }], 2).buckets[0].lines, 3);
+});
+
+scene('the merged page shows lines over time of all of its logs', async (scene) => {
+  const { logs, page } = scene;
+  const lines = (/** @type {number} */ from, words = 'INFO x') => Array.from({ length: 60 }, (_, at) => `${new Date(BEGIN + (from + at) * 1000).toISOString()} ${words} ${at}\n`).join('');
+  const one = await logs.write('a.log', lines(0));
+  const other = await logs.write('b.log', lines(240, 'ERROR y'));
+  await scene.open(`/_/merged?log=${one}&log=${other}#zone=utc`);
+  await scene.until(() => document.querySelectorAll('#rows .row').length === 120);
+  await page.keyboard.press('p');
+  await scene.until(isDrawn);
+  await scene.untilText('#histogram-first', '08:00:00');
+  await scene.untilText('#histogram-last', '08:04:59');
+  const box = await page.locator('#histogram-bars').boundingBox();
+  assert.ok(box);
+  await page.mouse.click(box.x + box.width * 0.9, box.y + 20);
+  await scene.until(() => /08:04:[23]\d/.test(document.querySelector('.row.current')?.textContent ?? document.querySelector('.row.cursor')?.textContent ?? ''));
+  assert.equal(await page.locator('#histogram-only').isVisible(), false);
+});

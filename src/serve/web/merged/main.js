@@ -1,10 +1,10 @@
 // The merged page: several logs in one list, by the times of their lines. Each log has a connection, a colour, a switch and,
 // where its clock is wrong, an offset.
 
-import { failureWords } from '../net/api.js';
+import { failureWords, LogApi } from '../net/api.js';
 import { interpretation, linkTo, pagePath, pageUrl, serverUrl } from '../net/wire.js';
 import { ColourMarks } from '../rows/colour-marks.js';
-import { forgetTime, showTimes } from '../rows/columns.js';
+import { forgetTime, showTimes, timeOf } from '../rows/columns.js';
 import { Follow } from '../rows/follow.js';
 import { addJsonButtons, forgetJson, toggleJson } from '../rows/json.js';
 import { Levels, plainText } from '../rows/levels.js';
@@ -33,11 +33,13 @@ import { displayPath, MERGED_MAX, multiLogUrl, parseLogs, shortNames } from '../
 import { emptyView, formatView, parseView } from '../url/view-hash.js';
 import { copyText } from '../viewer/copy.js';
 import { TimeDialog } from '../viewer/time-dialog.js';
+import { TimesOverLog } from '../viewer/times-over-log.js';
 import { ClockOffsets, formatShifts, parseShifts } from './clock-offsets.js';
 import { Journey } from './journey.js';
 import { MergedLoader } from './loader.js';
 import { MergeBuffer } from './merge-buffer.js';
-import { MergedApi } from './merged-api.js';
+import { MergedApi, secondsOf } from './merged-api.js';
+import { loadTogether } from './merged-times.js';
 import { filterName, Pager } from './pager.js';
 import { Source } from './source.js';
 import { drawSwitches, showFollowButton, showStatus } from './status.js';
@@ -70,6 +72,10 @@ const buffer = new MergeBuffer(logs.length, (html, now) => {
 /** @type {Source[]} */
 const sources = [];
 let newLines = 0;
+/** How many rows have arrived. */
+let received = 0;
+/** Cancels going to a time of the histogram. */
+let goingToTime = new AbortController();
 /** The number of lines that arrived while the page was hidden. */
 let unseen = 0;
 let isRestored = false;
@@ -123,6 +129,15 @@ const menu = new ViewMenu(log, loadOptions(), () => {
   drawScheduler.request();
 });
 
+const logApis = logs.map((one) => new LogApi(one, encoding, decode ? { decode } : {}));
+const timesOverLog = new TimesOverLog({
+  load: (span, buckets, signal) => loadTogether(logsOnInOrder().map((number) => ({ api: logApis[number], shift: buffer.clocks[number].shift })), span, buckets, signal),
+  size: timesState,
+  zone: () => menu.options.zone,
+  goTo: goToTimeOf,
+  only: () => {},
+  failed: (error) => hint(failureWords(error)),
+});
 const timeDialog = new TimeDialog({ find: (time, signal) => journey.findTime(time, signal), closed: focusLog });
 
 function logsOn() {
@@ -235,6 +250,7 @@ function rowChanged(entry) {
 
 /** @param {number} number @param {number} fresh */
 function changed(number, fresh) {
+  received += fresh;
   if (sources[number]?.on !== false) {
     if (!follow.following) newLines += fresh;
     if (document.hidden) unseen += fresh;
@@ -255,8 +271,41 @@ function draw() {
   highlighter.show(near, journey.cursor);
   follow.pin();
   updateStatus();
+  showTimesOverLog();
   byId('copy').hidden = current() === null;
   return more;
+}
+
+/** Changes when the histogram does: when lines arrive, a log is switched, or a clock is set right. */
+function timesState() {
+  return JSON.stringify([received, logsOnInOrder(), buffer.clocks.map(({ shift }) => shift)]);
+}
+
+function logsOnInOrder() {
+  return [...logsOn()].sort((a, b) => a - b);
+}
+
+/**
+ * Goes to the first line that is not before a time.
+ * @param {number} time in ms since 1970
+ */
+async function goToTimeOf(time) {
+  goingToTime.abort();
+  goingToTime = new AbortController();
+  const { signal } = goingToTime;
+  try {
+    const go = await journey.findTime(secondsOf(time), signal);
+    await go();
+  } catch (error) {
+    if (!signal.aborted) hint(failureWords(error));
+  }
+}
+
+function showTimesOverLog() {
+  timesOverLog.open(menu.options.histogram);
+  timesOverLog.refresh();
+  const times = [...rowViewport.inSight()].map((entry) => (entry.marker === undefined ? timeOf(entry, Date.now()) : null)).filter((time) => time !== null);
+  timesOverLog.showView(times[0] ?? null, times[times.length - 1] ?? null);
 }
 
 function updateStatus() {
@@ -361,6 +410,7 @@ bindKeys([
   { keys: ['G', 'End'], does: 'to the end, and follow', act: () => journey.toEnd() },
   { keys: ['g', 'Home'], does: 'to the first line', act: () => journey.toStart() },
   { keys: ['d'], does: 'go to a time', act: () => timeDialog.open() },
+  { keys: ['p'], does: 'lines over time', act: () => menu.toggle('histogram') },
   ...logs.map((_, number) => ({ keys: [String(number + 1)], does: `show or hide ${names[number]}`, act: () => toggleLog(number) })),
   { keys: ['0'], does: 'show all', act: () => sources.forEach(({ on }, number) => on || toggleLog(number)) },
   { keys: ['/'], does: 'find in all of these logs', act: () => findBar.open(selectedText()) },
@@ -443,7 +493,7 @@ async function begin() {
   } catch (error) {
     hint(`Earlier lines cannot be loaded yet: ${failureWords(error)}`);
   }
-  const numbers = [...logsOn()].sort((a, b) => a - b);
+  const numbers = logsOnInOrder();
   for (const source of sources) {
     const read = answer?.logs[numbers.indexOf(source.number)];
     if (read !== undefined) source.begin(read);
