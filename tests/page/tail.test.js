@@ -72,10 +72,11 @@ test('the total length of the rows is bounded', () => {
 test('an earlier generation is placed before the first one', () => {
   const generations = new Generations();
   generations.add('present', 0, 100);
-  assert.equal(generations.addEarlier('old', 50), -1);
+  assert.equal(generations.addEarlier('old', 50, null), -1);
   assert.equal(generations.at(-1).id, 'old');
   assert.equal(generations.firstGen, -1);
-  assert.equal(generations.at(0).firstMarker.marker, 'rotated');
+  generations.markEnd(-1, 'rotated', 'another file');
+  assert.deepEqual(generations.at(0).firstMarker, { offset: 0, marker: 'rotated', text: 'another file' });
 });
 
 test('a resumed stream continues its generation, and a position that is not recovered gets a marker', () => {
