@@ -59,6 +59,8 @@ pub const LINGER: Duration = Duration::from_secs(3);
 const ROOM_TIME_MAX: Duration = Duration::from_secs(1);
 /// What another server has shown of a log of another machine already is waited for this long.
 const COMING_TIME_MAX: Duration = Duration::from_secs(5);
+/// So many files may a server have to come to after its start.
+const REPLAYED_MAX: usize = 64;
 /// How often the history is listed for one step, while files are being renamed.
 const LISTINGS_MAX: usize = 3;
 /// Nobody writes any more to a rotated file that has not been written to for this long.
@@ -357,6 +359,7 @@ impl Follower {
         let Some(Successor { generation: next, is_direct }) =
             next.filter(|next| !next.generation.is(&before))
         else {
+            self.wait_for_replay(mirror, before).await;
             return unknown;
         };
         let find = |timeline: &Timeline| {
@@ -380,6 +383,29 @@ impl Follower {
             }
         };
         NextRotated { follows_directly: is_direct && span.is_some(), span }
+    }
+
+    /// A server that was started again may begin with an older file than a viewer has got to elsewhere.
+    /// Then waits until it has come to that one, too.
+    async fn wait_for_replay(&self, mirror: &Arc<dyn Mirror>, generation: Generation) {
+        let first = self.timeline().first_generation();
+        let Some(mut earlier) = first.filter(|first| !first.is(&generation)) else { return };
+        for _ in 0..REPLAYED_MAX {
+            let Some(next) = mirror.next(&self.log, earlier).await else { return };
+            if next.generation.is(&generation) {
+                let _replayed = self.wait_for(|timeline| timeline.last_of(generation)).await;
+                return;
+            }
+            earlier = next.generation;
+        }
+    }
+
+    /// The number of the span after which a viewer goes on that has read all of a rotated one: where the
+    /// log is on another machine, and its follower has come to that file meanwhile, too.
+    #[must_use]
+    pub fn passed(&self, span: &Span) -> Option<u64> {
+        self.access.mirror_of(&self.log)?;
+        self.timeline().last_passed(span.generation)
     }
 
     /// What comes next in the history of a log of another machine.

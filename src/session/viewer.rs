@@ -501,6 +501,7 @@ impl Viewer {
         // After a file that was rotated away before anybody followed the log comes the file that
         // had the name next, if it can be found. Unless it is proved that no other one came in
         // between, the viewer is told that some may be missing.
+        let mut after = after;
         if let Some(span) = self.span().filter(|span| span.is_rotated()).cloned() {
             let next = follower.find_next_rotated(&span, self.request.history).await;
             if !next.follows_directly
@@ -513,6 +514,9 @@ impl Viewer {
                 let at = self.span_cursor(found.into(), Fingerprint::at(Offset(0)));
                 let step = self.cursor.on_rotation(NextSpan::Span(at, reason));
                 return self.announce(step);
+            }
+            if let Some(number) = follower.passed(&span) {
+                after = number;
             }
         }
         let next = follower.timeline().after(after.max(ROTATED_NUMBER_MAX));

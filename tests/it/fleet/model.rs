@@ -212,9 +212,9 @@ fn judge(pieces: &[Piece], epochs: &[Epoch]) -> Verdict {
             return verdict;
         };
         let mut missing = Vec::new();
-        for at in epoch..=found {
+        for (at, passed) in epochs.iter().enumerate().take(found + 1).skip(epoch) {
             let begin = if at == epoch { next } else { 0 };
-            let end = if at == found { from } else { epochs[at].content.len() };
+            let end = if at == found { from } else { passed.content.len() };
             if begin < end {
                 missing.push((at, begin, end));
             }
