@@ -400,6 +400,13 @@ impl Follower {
         }
     }
 
+    /// The number of the span after which a viewer goes on that has read all of a rotated one: its
+    /// follower may have come to that file meanwhile, too.
+    #[must_use]
+    pub fn passed(&self, span: &Span) -> Option<u64> {
+        self.timeline().last_passed(span.generation)
+    }
+
     /// What comes next in the history of a log of another machine.
     async fn find_next_named_elsewhere(
         self: &Arc<Self>,

@@ -252,6 +252,14 @@ impl Timeline {
         span.file().is_some().then(|| Arc::clone(span))
     }
 
+    /// The number of the last span of a generation that has none of its late bytes.
+    pub(super) fn last_passed(&self, generation: Generation) -> Option<u64> {
+        let mut spans = self.spans.iter().rev();
+        let passed =
+            spans.find(|span| span.generation.is(&generation) && span.reason != Reason::Late)?;
+        Some(passed.number)
+    }
+
     /// The generation with which following began, as far as it is still known.
     pub(super) fn first_generation(&self) -> Option<Generation> {
         self.spans.front().map(|span| span.generation)

@@ -515,9 +515,9 @@ impl Viewer {
                 let step = self.cursor.on_rotation(NextSpan::Span(at, reason));
                 return self.announce(step);
             }
-            // It may have been followed meanwhile.
-            let followed = follower.timeline().last_of(span.generation);
-            after = followed.map_or(after, |followed| followed.number);
+            if let Some(number) = follower.passed(&span) {
+                after = number;
+            }
         }
         let next = follower.timeline().after(after.max(ROTATED_NUMBER_MAX));
         let next = match next {
