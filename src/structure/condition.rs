@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 
 use regex_automata::meta::Regex;
+use regex_automata::nfa::thompson::WhichCaptures;
 use regex_automata::util::syntax;
 
 use super::level::Severity;
@@ -14,8 +15,11 @@ use super::{Found, Key};
 const TEXT_BYTES_MAX: usize = 2048;
 /// The most conditions.
 const CONDITIONS_MAX: usize = 16;
-/// The largest compiled expression, in bytes.
-const COMPILED_BYTES_MAX: usize = 1024 * 1024;
+/// The largest compiled expression, in bytes. There may be as many as conditions, for each log of a
+/// request.
+const COMPILED_BYTES_MAX: usize = 256 * 1024;
+/// The most memory of a lazy DFA while it is used, in bytes.
+const CACHE_BYTES_MAX: usize = 256 * 1024;
 /// How deep groups may be nested.
 const NEST_MAX: u32 = 50;
 
@@ -171,7 +175,13 @@ fn test(key: &Key, operator: &str, value: String) -> Result<Test, BadCondition> 
 fn compile(value: &str, is_text: bool) -> Result<Regex, BadCondition> {
     let pattern = if is_text { regex_syntax::escape(value) } else { value.to_owned() };
     Regex::builder()
-        .configure(Regex::config().nfa_size_limit(Some(COMPILED_BYTES_MAX)))
+        .configure(
+            Regex::config()
+                .nfa_size_limit(Some(COMPILED_BYTES_MAX))
+                .hybrid_cache_capacity(CACHE_BYTES_MAX)
+                .onepass(false)
+                .which_captures(WhichCaptures::None),
+        )
         .syntax(syntax::Config::new().case_insensitive(is_text).nest_limit(NEST_MAX))
         .build(&pattern)
         .map_err(|error| {

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt::{self, Formatter};
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 
 use super::{Found, Value};
 
@@ -20,14 +21,15 @@ pub(super) struct Wanted<'w> {
 }
 
 /// Finds the first value of each key in the object with which the text begins. Text behind it is
-/// ignored. False if there is no object.
+/// ignored. False if there is no object, or none with a field.
 pub(super) fn fields<'l>(
     text: &'l [u8],
     wanted: &[Wanted<'_>],
     found: &mut [Option<Found<'l>>],
 ) -> bool {
     let mut parser = serde_json::Deserializer::from_slice(text);
-    parser.deserialize_map(Fields { wanted, path: "", found }).is_ok()
+    // `{}` is more often the value of something before it.
+    parser.deserialize_map(Fields { wanted, path: "", found }).is_ok_and(|fields| fields > 0)
 }
 
 /// Takes the wanted fields out of an object.
@@ -39,14 +41,17 @@ struct Fields<'w, 'f, 'l> {
 }
 
 impl<'l> Visitor<'l> for Fields<'_, '_, 'l> {
-    type Value = ();
+    /// How many fields it has.
+    type Value = usize;
 
     fn expecting(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'l>>(self, mut object: A) -> Result<(), A::Error> {
+    fn visit_map<A: MapAccess<'l>>(self, mut object: A) -> Result<usize, A::Error> {
+        let mut fields = 0;
         while let Some(Name(name)) = object.next_key()? {
+            fields += 1;
             let mut is_wanted = false;
             let mut inner = Vec::new();
             for wanted in self.wanted {
@@ -59,7 +64,7 @@ impl<'l> Visitor<'l> for Fields<'_, '_, 'l> {
                 }
             }
             if is_wanted {
-                let Some(value) = object.next_value::<Scalar<'l>>()?.0 else { continue };
+                let Some(value) = value_of(object.next_value::<&'l RawValue>()?) else { continue };
                 let full = format!("{}{name}", self.path);
                 for wanted in self.wanted.iter().filter(|wanted| wanted.name == name) {
                     self.found[wanted.key]
@@ -76,7 +81,7 @@ impl<'l> Visitor<'l> for Fields<'_, '_, 'l> {
                 }))?;
             }
         }
-        Ok(())
+        Ok(fields)
     }
 }
 
@@ -100,7 +105,7 @@ impl<'l> Visitor<'l> for Inner<'_, '_, 'l> {
     }
 
     fn visit_map<A: MapAccess<'l>>(self, object: A) -> Result<(), A::Error> {
-        self.0.visit_map(object)
+        self.0.visit_map(object).map(drop)
     }
 
     fn visit_seq<A: SeqAccess<'l>>(self, mut list: A) -> Result<(), A::Error> {
@@ -158,62 +163,19 @@ impl<'l> serde::Deserialize<'l> for Name<'l> {
     }
 }
 
-/// A value; none for an object.
-struct Scalar<'l>(Option<Value<'l>>);
-
-impl<'l> serde::Deserialize<'l> for Scalar<'l> {
-    fn deserialize<D: Deserializer<'l>>(value: D) -> Result<Self, D::Error> {
-        struct Scalars;
-        impl<'l> Visitor<'l> for Scalars {
-            type Value = Scalar<'l>;
-
-            fn expecting(&self, f: &mut Formatter<'_>) -> fmt::Result {
-                f.write_str("a value")
-            }
-
-            fn visit_unit<E>(self) -> Result<Self::Value, E> {
-                Ok(Scalar(Some(Value::Null)))
-            }
-
-            fn visit_bool<E>(self, value: bool) -> Result<Self::Value, E> {
-                Ok(Scalar(Some(Value::Bool(value))))
-            }
-
-            fn visit_i64<E>(self, number: i64) -> Result<Self::Value, E> {
-                Ok(Scalar(Some(Value::Integer(number.into()))))
-            }
-
-            fn visit_u64<E>(self, number: u64) -> Result<Self::Value, E> {
-                Ok(Scalar(Some(Value::Integer(number.into()))))
-            }
-
-            fn visit_f64<E>(self, number: f64) -> Result<Self::Value, E> {
-                Ok(Scalar(Some(Value::Float(number))))
-            }
-
-            fn visit_borrowed_str<E>(self, text: &'l str) -> Result<Self::Value, E> {
-                Ok(Scalar(Some(Value::Text(Cow::Borrowed(text)))))
-            }
-
-            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-                Ok(Scalar(Some(Value::Text(Cow::Owned(text.to_owned())))))
-            }
-
-            fn visit_seq<A: SeqAccess<'l>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-                let mut values = Vec::new();
-                while let Some(Scalar(value)) = list.next_element()? {
-                    if values.len() < ELEMENTS_MAX {
-                        values.extend(value);
-                    }
-                }
-                Ok(Scalar(Some(Value::List(values))))
-            }
-
-            fn visit_map<A: MapAccess<'l>>(self, mut object: A) -> Result<Self::Value, A::Error> {
-                while object.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-                Ok(Scalar(None))
-            }
+/// The value of a field; none for an object.
+fn value_of(raw: &RawValue) -> Option<Value<'_>> {
+    let text = raw.get();
+    match text.as_bytes().first()? {
+        b'"' => serde_json::from_str(text).ok().map(|Name(text)| Value::Text(text)),
+        b'n' => Some(Value::Null),
+        b't' | b'f' => Some(Value::Bool(text == "true")),
+        b'[' => {
+            let elements: Vec<&RawValue> = serde_json::from_str(text).ok()?;
+            let values = elements.into_iter().take(ELEMENTS_MAX).filter_map(value_of);
+            Some(Value::List(values.collect()))
         }
-        value.deserialize_any(Scalars)
+        b'{' => None,
+        _ => Some(Value::Number(text)),
     }
 }

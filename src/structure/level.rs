@@ -61,7 +61,7 @@ impl Severity {
             _ => return None,
         };
         let scale = |step: i128, first: i128| {
-            let nth = usize::try_from((number - first).div_euclid(step)).ok()?;
+            let nth = usize::try_from(number.checked_sub(first)?.div_euclid(step)).ok()?;
             Some(ALL[nth.min(ALL.len() - 1)])
         };
         match field.name.as_str() {
@@ -95,21 +95,22 @@ mod tests {
             ("level", text("eror"), Some(Severity::Error)),
             ("level", text("strange"), None),
             ("level", text("50"), Some(Severity::Error)),
-            ("level", Value::Integer(10), Some(Severity::Trace)),
-            ("level", Value::Integer(30), Some(Severity::Info)),
-            ("level", Value::Integer(35), Some(Severity::Info)),
-            ("level", Value::Integer(50), Some(Severity::Error)),
-            ("level", Value::Integer(60), Some(Severity::Fatal)),
-            ("level", Value::Integer(3), Some(Severity::Error)),
-            ("level", Value::Integer(7), Some(Severity::Debug)),
-            ("level", Value::Integer(-1), None),
-            ("levelno", Value::Integer(10), Some(Severity::Debug)),
-            ("levelno", Value::Integer(40), Some(Severity::Error)),
-            ("levelno", Value::Integer(50), Some(Severity::Fatal)),
-            ("severityNumber", Value::Integer(1), Some(Severity::Trace)),
-            ("SeverityNumber", Value::Integer(9), Some(Severity::Info)),
-            ("severityNumber", Value::Integer(17), Some(Severity::Error)),
-            ("severityNumber", Value::Integer(24), Some(Severity::Fatal)),
+            ("level", Value::Number("10"), Some(Severity::Trace)),
+            ("level", Value::Number("30"), Some(Severity::Info)),
+            ("level", Value::Number("35"), Some(Severity::Info)),
+            ("level", Value::Number("50"), Some(Severity::Error)),
+            ("level", Value::Number("60"), Some(Severity::Fatal)),
+            ("level", Value::Number("3"), Some(Severity::Error)),
+            ("level", Value::Number("7"), Some(Severity::Debug)),
+            ("level", Value::Number("-1"), None),
+            ("levelno", Value::Number("10"), Some(Severity::Debug)),
+            ("levelno", Value::Number("40"), Some(Severity::Error)),
+            ("levelno", Value::Number("50"), Some(Severity::Fatal)),
+            ("severityNumber", Value::Number("1"), Some(Severity::Trace)),
+            ("SeverityNumber", Value::Number("9"), Some(Severity::Info)),
+            ("severityNumber", Value::Number("17"), Some(Severity::Error)),
+            ("severityNumber", Value::Number("24"), Some(Severity::Fatal)),
+            ("severityNumber", Value::Number("-170141183460469231731687303715884105728"), None),
             ("level", Value::Bool(true), None),
         ] {
             let field = Found { name: name.to_owned(), value };

@@ -22,8 +22,6 @@ pub(super) fn fields<'l>(line: &'l [u8], wanted: &[Wanted<'_>], found: &mut [Opt
 
 /// The first value of this name.
 fn value_of<'l>(line: &'l [u8], name: &str) -> Option<Cow<'l, str>> {
-    let mut quotes = 0;
-    let mut passed = 0;
     for at in memchr::memmem::find_iter(line, name.as_bytes()) {
         let behind = at + name.len();
         let begins = at == 0 || matches!(line[at - 1], b' ' | b'\t' | b'[' | b'(' | b'{' | b',');
@@ -31,22 +29,37 @@ fn value_of<'l>(line: &'l [u8], name: &str) -> Option<Cow<'l, str>> {
             continue;
         }
         // Inside of a quoted value it is text.
-        quotes += count_quotes(line, passed, at);
-        passed = at;
-        if quotes % 2 == 0 {
+        if !is_quoted(line, at) {
             return Some(value(&line[behind + 1..]));
         }
     }
     None
 }
 
-/// The quotes in a part of a line that are not escaped.
-fn count_quotes(line: &[u8], from: usize, to: usize) -> usize {
-    let is_quote = |at: &usize| {
-        let escapes = line[..*at].iter().rev().take_while(|byte| **byte == b'\\').count();
-        escapes % 2 == 0
-    };
-    memchr::memchr_iter(b'"', &line[from..to]).map(|at| from + at).filter(is_quote).count()
+/// Whether a place is inside of a quoted value. A quote opens one only behind `=`: others are inches,
+/// or quotes of a sentence.
+fn is_quoted(line: &[u8], place: usize) -> bool {
+    let mut at = 0;
+    while let Some(found) = memchr::memmem::find(&line[at..place], b"=\"") {
+        let begin = at + found + 2;
+        match end_of_quoted(&line[begin..]) {
+            Some(len) if begin + len < place => at = begin + len + 1,
+            _ => return true,
+        }
+    }
+    false
+}
+
+/// Where a quoted text ends.
+fn end_of_quoted(text: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    while let Some(found) = memchr::memchr2(b'"', b'\\', text.get(at..)?) {
+        if text[at + found] == b'"' {
+            return Some(at + found);
+        }
+        at += found + 2;
+    }
+    None
 }
 
 /// The value with which a text begins.
@@ -120,6 +133,8 @@ mod tests {
             (r#"a="open"#, "a", Some("open")),
             (r#"a="open\"#, "a", Some("open")),
             ("superuser=8 user=7", "user", Some("7")),
+            (r#"disk 5" user=7"#, "user", Some("7")),
+            (r#"said "user=8" user=7"#, "user", Some("7")),
             ("user: 7", "user", None),
             ("[user=7] x", "user", Some("7")),
             ("(a=1, b=2)", "a", Some("1")),

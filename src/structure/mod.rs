@@ -68,6 +68,9 @@ impl Key {
     }
 }
 
+/// So many braces of a line are tried as the beginning of an object.
+const OBJECTS_MAX: usize = 4;
+
 /// The first value of each key in a line. None for a key that the line does not have.
 fn values<'l>(line: &'l [u8], keys: &[Key]) -> Vec<Option<Found<'l>>> {
     let mut found = vec![None; keys.len()];
@@ -76,8 +79,9 @@ fn values<'l>(line: &'l [u8], keys: &[Key]) -> Vec<Option<Found<'l>>> {
         .enumerate()
         .flat_map(|(key, Key { names })| names.iter().map(move |name| Wanted { key, name }))
         .collect();
-    let object =
-        memchr::memchr(b'{', line).filter(|&at| json::fields(&line[at..], &wanted, &mut found));
+    // A brace may also be that of other text: `INFO {main} {"status":503}`.
+    let mut starts = memchr::memchr_iter(b'{', line).take(OBJECTS_MAX);
+    let object = starts.find(|&at| json::fields(&line[at..], &wanted, &mut found));
     logfmt::fields(&line[..object.unwrap_or(line.len())], &wanted, &mut found);
     found
 }

@@ -77,6 +77,17 @@ fn json_may_stand_behind_other_text_or_be_cut() {
     assert!(accepts("status=503", r#"{"status":503,"msg":"cut in the mid"#));
     assert!(accepts("status=503", r#"{not json} status=503"#));
     assert!(!accepts("status=503", r#"{"other":"status=503"}"#));
+    assert!(accepts("status=503", r#"INFO {main} {"status":503}"#));
+    assert!(accepts("status=503", r#"headers={} {"status":503}"#));
+    assert!(accepts("version:1.0", r#"{"version":1.0}"#));
+    assert!(accepts(
+        "id=123456789012345678901234567890",
+        r#"{"id":123456789012345678901234567890}"#
+    ));
+    assert!(!accepts(
+        "id=123456789012345678901234567890",
+        r#"{"id":123456789012345678901234567891}"#
+    ));
     assert!(!accepts("x=1", "no fields at all"));
     let deep = format!("{}{}", r#"{"a":"#.repeat(1000), "1");
     assert!(!accepts("b=1", &deep));

@@ -11,10 +11,8 @@ pub enum Value<'l> {
     Null,
     /// `true` or `false`.
     Bool(bool),
-    /// A whole number.
-    Integer(i128),
-    /// Any other number.
-    Float(f64),
+    /// A number, as it is written.
+    Number(&'l str),
     /// A text. All values of logfmt are.
     Text(Cow<'l, str>),
     /// An array of values.
@@ -25,8 +23,7 @@ impl Value<'_> {
     /// As a number, if it is one or says one.
     pub(super) fn number(&self) -> Option<Number> {
         match self {
-            Self::Integer(number) => Some(Number::Integer(*number)),
-            Self::Float(number) => Some(Number::Float(*number)),
+            Self::Number(text) => Number::parse(text),
             Self::Text(text) => Number::parse(text),
             Self::Null | Self::Bool(_) | Self::List(_) => None,
         }
@@ -38,8 +35,7 @@ impl Display for Value<'_> {
         match self {
             Self::Null => f.write_str("null"),
             Self::Bool(value) => write!(f, "{value}"),
-            Self::Integer(number) => write!(f, "{number}"),
-            Self::Float(number) => write!(f, "{number}"),
+            Self::Number(text) => f.write_str(text),
             Self::Text(text) => f.write_str(text),
             Self::List(values) => {
                 for (nth, value) in values.iter().enumerate() {
