@@ -232,6 +232,11 @@ impl Operand {
         self.number.is_none() && self.quantity.is_none() && self.severity.is_none()
     }
 
+    /// Whether it is a number, and no level.
+    pub(super) fn is_number(&self) -> bool {
+        self.number.is_some() && self.severity.is_none()
+    }
+
     fn is(&self, comparison: Comparison, field: &Found<'_>) -> bool {
         if let Some(severity) = self.severity {
             let said = Severity::of_field(field);

@@ -16,6 +16,8 @@ const ELEMENTS_MAX: usize = 100;
 pub(super) struct Wanted<'w> {
     /// The number of its key.
     pub(super) key: usize,
+    /// The whole name.
+    pub(super) full: &'w str,
     /// The name, or what is left of it inside of an inner object.
     pub(super) name: &'w str,
 }
@@ -24,19 +26,17 @@ pub(super) struct Wanted<'w> {
 /// ignored. False if there is no object, or none with a field.
 pub(super) fn fields<'l>(
     text: &'l [u8],
-    wanted: &[Wanted<'_>],
+    wanted: &[Wanted<'l>],
     found: &mut [Option<Found<'l>>],
 ) -> bool {
     let mut parser = serde_json::Deserializer::from_slice(text);
     // `{}` is more often the value of something before it.
-    parser.deserialize_map(Fields { wanted, path: "", found }).is_ok_and(|fields| fields > 0)
+    parser.deserialize_map(Fields { wanted, found }).is_ok_and(|fields| fields > 0)
 }
 
 /// Takes the wanted fields out of an object.
 struct Fields<'w, 'f, 'l> {
-    wanted: &'w [Wanted<'w>],
-    /// The name of the object, with a dot behind it; empty for the outermost one.
-    path: &'w str,
+    wanted: &'w [Wanted<'l>],
     found: &'f mut [Option<Found<'l>>],
 }
 
@@ -58,27 +58,21 @@ impl<'l> Visitor<'l> for Fields<'_, '_, 'l> {
                 match wanted.name.strip_prefix(&*name) {
                     Some("") => is_wanted = true,
                     Some(rest) if rest.starts_with('.') => {
-                        inner.push(Wanted { key: wanted.key, name: &rest[1..] });
+                        inner.push(Wanted { name: &rest[1..], ..*wanted });
                     }
                     _ => {}
                 }
             }
             if is_wanted {
                 let Some(value) = value_of(object.next_value::<&'l RawValue>()?) else { continue };
-                let full = format!("{}{name}", self.path);
                 for wanted in self.wanted.iter().filter(|wanted| wanted.name == name) {
                     self.found[wanted.key]
-                        .get_or_insert_with(|| Found { name: full.clone(), value: value.clone() });
+                        .get_or_insert_with(|| Found { name: wanted.full, value: value.clone() });
                 }
             } else if inner.is_empty() {
                 object.next_value::<IgnoredAny>()?;
             } else {
-                let path = format!("{}{name}.", self.path);
-                object.next_value_seed(Inner(Fields {
-                    wanted: &inner,
-                    path: &path,
-                    found: self.found,
-                }))?;
+                object.next_value_seed(Inner(Fields { wanted: &inner, found: self.found }))?;
             }
         }
         Ok(fields)

@@ -64,7 +64,7 @@ impl Severity {
             let nth = usize::try_from(number.checked_sub(first)?.div_euclid(step)).ok()?;
             Some(ALL[nth.min(ALL.len() - 1)])
         };
-        match field.name.as_str() {
+        match field.name {
             name if name.ends_with("everityNumber") => scale(4, 1),
             "levelno" => match number {
                 50.. => Some(Self::Fatal),
@@ -113,7 +113,7 @@ mod tests {
             ("severityNumber", Value::Number("-170141183460469231731687303715884105728"), None),
             ("level", Value::Bool(true), None),
         ] {
-            let field = Found { name: name.to_owned(), value };
+            let field = Found { name, value };
             assert_eq!(Severity::of_field(&field), wanted, "{field:?}");
         }
     }

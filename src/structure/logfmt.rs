@@ -6,7 +6,7 @@ use super::json::Wanted;
 use super::{Found, Value};
 
 /// Finds the first value of each key that has none yet.
-pub(super) fn fields<'l>(line: &'l [u8], wanted: &[Wanted<'_>], found: &mut [Option<Found<'l>>]) {
+pub(super) fn fields<'l>(line: &'l [u8], wanted: &[Wanted<'l>], found: &mut [Option<Found<'l>>]) {
     if memchr::memchr(b'=', line).is_none() {
         return;
     }
@@ -14,8 +14,7 @@ pub(super) fn fields<'l>(line: &'l [u8], wanted: &[Wanted<'_>], found: &mut [Opt
         if found[wanted.key].is_none()
             && let Some(value) = value_of(line, wanted.name)
         {
-            found[wanted.key] =
-                Some(Found { name: wanted.name.to_owned(), value: Value::Text(value) });
+            found[wanted.key] = Some(Found { name: wanted.full, value: Value::Text(value) });
         }
     }
 }

@@ -72,12 +72,14 @@ impl Key {
 const OBJECTS_MAX: usize = 4;
 
 /// The first value of each key in a line. None for a key that the line does not have.
-fn values<'l>(line: &'l [u8], keys: &[Key]) -> Vec<Option<Found<'l>>> {
+fn values<'l>(line: &'l [u8], keys: &'l [Key]) -> Vec<Option<Found<'l>>> {
     let mut found = vec![None; keys.len()];
-    let wanted: Vec<Wanted<'_>> = keys
+    let wanted: Vec<Wanted<'l>> = keys
         .iter()
         .enumerate()
-        .flat_map(|(key, Key { names })| names.iter().map(move |name| Wanted { key, name }))
+        .flat_map(|(key, Key { names })| {
+            names.iter().map(move |name| Wanted { key, full: name, name })
+        })
         .collect();
     // A brace may also be that of other text: `INFO {main} {"status":503}`.
     let mut starts = memchr::memchr_iter(b'{', line).take(OBJECTS_MAX);
@@ -89,7 +91,7 @@ fn values<'l>(line: &'l [u8], keys: &[Key]) -> Vec<Option<Found<'l>>> {
 /// The value of a field, and which of its names the line uses.
 #[derive(Clone, Debug, PartialEq)]
 struct Found<'l> {
-    name: String,
+    name: &'l str,
     value: Value<'l>,
 }
 

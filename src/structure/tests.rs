@@ -79,6 +79,8 @@ fn json_may_stand_behind_other_text_or_be_cut() {
     assert!(!accepts("status=503", r#"{"other":"status=503"}"#));
     assert!(accepts("status=503", r#"INFO {main} {"status":503}"#));
     assert!(accepts("status=503", r#"headers={} {"status":503}"#));
+    assert!(accepts("inner.status>=500", r#"{"status":200,"inner":{"status":503}}"#));
+    assert!(accepts("n.ab=-20", r#"{"n":{"ab" : -2e1}}"#));
     assert!(accepts("version:1.0", r#"{"version":1.0}"#));
     assert!(accepts(
         "id=123456789012345678901234567890",
