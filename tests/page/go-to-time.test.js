@@ -38,6 +38,18 @@ test('the day before the first of March is the last of February', () => {
   assert.equal(timeWanted('yesterday 1:00', new Date(2028, 2, 1, 12)), '2028-02-29 01:00:00');
 });
 
+test('a time of the day is one of the server, wherever the browser is', async () => {
+  const { Zone } = await load('ui/zones.js');
+  const now = new Date(Date.UTC(2026, 10, 29, 4));
+  for (const [name, typed, wanted] of [
+    ['UTC', '03:30', '2026-11-29 03:30:00'],
+    ['UTC', '04:30', '2026-11-28 04:30:00'],
+    ['America/Los_Angeles', '03:30', '2026-11-28 03:30:00'],
+    ['America/Los_Angeles', 'today', '2026-11-28 00:00:00'],
+    ['Asia/Tokyo', 'yesterday 9:30', '2026-11-28 09:30:00'],
+  ]) assert.equal(timeWanted(typed, now, new Zone(name, name)), wanted, `${typed} in ${name}`);
+});
+
 scene('d goes to the first line that is not before a time, and says what is no time', async (scene) => {
   const { logs, page } = scene;
   const begin = Date.UTC(2026, 10, 28, 8);

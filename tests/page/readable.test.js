@@ -9,6 +9,7 @@ import { scene } from './scene.js';
 const { parseLine, readableText } = await load('rows/structure.js');
 const { zoneOf } = await load('ui/zones.js');
 const UTC = zoneOf('utc');
+const NUMBERS = '{"msg":"m","order":1234567890123456789,"version":1.0}';
 
 /** @param {string} line @param {string[]} columns @param {[string, number][]} widths */
 function shown(line, columns = [], widths = []) {
@@ -54,17 +55,17 @@ scene('b shows readable lines, with columns if there are any, and the lines as t
   const { logs, page } = scene;
   const line = (/** @type {number} */ at) => `{"time":"2026-11-28T14:02:0${at}Z","level":"${at === 3 ? 'error' : 'info'}","msg":"request ${at}","status":20${at},"user":{"id":7},"url":"http://a.example/${at}"}`;
   const all = Array.from({ length: 5 }, (_, at) => line(at));
-  const log = await logs.write('a.log', `${all.join('\n')}\nplain\n\x1b[31m{"msg":"coloured"}\x1b[0m\n`);
+  const log = await logs.write('a.log', `${all.join('\n')}\nplain\n${NUMBERS}\n\x1b[31m{"msg":"coloured"}\x1b[0m\n`);
   await scene.open(`${log}#zone=utc`);
-  await scene.untilRows([...all, 'plain', '{"msg":"coloured"}']);
+  await scene.untilRows([...all, 'plain', NUMBERS, '{"msg":"coloured"}']);
   await page.keyboard.press('b');
   const text = (/** @type {number} */ at, level = 'INFO ') => `14:02:0${at}.000 ${level} request ${at}  status=20${at} user.id=7 url=http://a.example/${at}`;
   const readable = [text(0), text(1), text(2), text(3, 'ERROR'), text(4)];
-  await scene.untilRows([...readable, 'plain', '{"msg":"coloured"}']);
+  await scene.untilRows([...readable, 'plain', 'm  order=1234567890123456789 version=1.0', '{"msg":"coloured"}']);
   assert.equal(await page.locator('.row[data-level="error"]').count(), 1);
   assert.equal(await page.locator('#rows .row a').first().getAttribute('href'), 'http://a.example/0');
   await logs.append('a.log', '{"level":"warn","msg":"live"}\n');
-  await scene.untilRows([...readable, 'plain', '{"msg":"coloured"}', 'WARN  live']);
+  await scene.untilRows([...readable, 'plain', 'm  order=1234567890123456789 version=1.0', '{"msg":"coloured"}', 'WARN  live']);
   // The JSON opens as that of the line itself.
   await page.locator('.row button.open').first().dispatchEvent('click');
   await scene.until(() => document.querySelector('.opened')?.textContent?.includes('"msg": "request 0"'));
@@ -74,11 +75,11 @@ scene('b shows readable lines, with columns if there are any, and the lines as t
   await page.keyboard.press('Enter');
   await page.keyboard.press('Escape');
   const row = (/** @type {number} */ at, level = 'INFO ') => `14:02:0${at}.000  ${level}  20${at}     7        request ${at}`;
-  await scene.untilRows([row(0), row(1), row(2), row(3, 'ERROR'), row(4), 'plain', '{"msg":"coloured"}', 'WARN                    live']);
+  await scene.untilRows([row(0), row(1), row(2), row(3, 'ERROR'), row(4), 'plain', '                 m', '{"msg":"coloured"}', 'WARN                    live']);
   const other = await scene.context.newPage();
   await other.goto(page.url());
   await scene.until(() => document.querySelector('#rows .row')?.textContent === '14:02:00.000  INFO   200     7        request 0', undefined, other);
   await page.click('#log', { position: { x: 600, y: 400 } });
   await page.keyboard.press('b');
-  await scene.untilRows([...all, 'plain', '{"msg":"coloured"}', '{"level":"warn","msg":"live"}']);
+  await scene.untilRows([...all, 'plain', NUMBERS, '{"msg":"coloured"}', '{"level":"warn","msg":"live"}']);
 });

@@ -263,7 +263,7 @@ function draw() {
   runSearches();
   const near = [...rowViewport.inSight(log.clientHeight)];
   levels.show(near);
-  readable.show(near, menu.options);
+  rowViewport.keepInPlace(() => readable.show(near, menu.options));
   addJsonButtons(near);
   showTimes(log, near, menu.options);
   reading.show(rowViewport.inSight(READING_PX), menu.options.highlight);

@@ -4,6 +4,8 @@ import { serverZone, LOCAL, zoneOf } from '../ui/zones.js';
 import { replaceText, restoreRow } from './row.js';
 import { columnText, parseLine, readableText } from './structure.js';
 
+/** With more rows than this, those that are no longer on the page are forgotten. */
+const SHOWN_MAX = 20_000;
 /** An element other than a link. */
 const STYLED = /<(?!\/?a\b)/;
 
@@ -25,20 +27,22 @@ export class ReadableRows {
    */
   show(entries, options) {
     const { readable, columns } = options;
-    if (!readable && this.#shown.size === 0) return;
-    const before = this.#shown;
-    this.#shown = new Map();
-    if (readable) this.#draw(entries, columns.split(/[\s,]+/).filter((column) => column !== ''), options, before);
-    for (const element of before.keys()) restoreRow(element);
+    if (readable) {
+      this.#draw(entries, columns.split(/[\s,]+/).filter((column) => column !== ''), options);
+    } else if (this.#shown.size > 0) {
+      for (const element of this.#shown.keys()) restoreRow(element);
+      this.#shown.clear();
+    }
+    // Rows that scrolled out of sight keep what they show: heights above the view do not change.
+    if (this.#shown.size > SHOWN_MAX) for (const element of this.#shown.keys()) if (!element.isConnected) this.#shown.delete(element);
   }
 
   /**
    * @param {Entry[]} entries
    * @param {string[]} columns
    * @param {import('../ui/options.js').Options} options
-   * @param {Map<HTMLElement, string>} before what rows show; those that show it on are taken out
    */
-  #draw(entries, columns, options, before) {
+  #draw(entries, columns, options) {
     if (this.#columns !== options.columns) this.#widths.clear();
     this.#columns = options.columns;
     /** @type {[HTMLElement, string, import('./structure.js').Structured][]} */
@@ -54,8 +58,7 @@ export class ReadableRows {
     const widths = [...this.#widths.values()].join();
     for (const [element, html, line] of lines) {
       const key = `${options.zone}|${options.columns}|${widths}|${html}`;
-      const known = before.get(element);
-      before.delete(element);
+      const known = this.#shown.get(element);
       this.#shown.set(element, key);
       if (known !== key || !element.classList.contains('readable')) {
         replaceText(element, readableText(line, zoneOf(options.zone), serverZone() ?? LOCAL, columns, this.#widths));

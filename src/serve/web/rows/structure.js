@@ -16,6 +16,8 @@ const LEVEL_KEYS = [
 const MESSAGE_KEYS = ['msg', 'message', '@m', '@mt', 'short_message', 'body', 'event'];
 const LOGFMT = /(?<![^\s[({,])([A-Za-z_@][\w.@/-]*)=("(?:[^"\\]|\\.)*"|[^\s"]*)/g;
 const SYSLOG_LEVELS = ['FATAL', 'FATAL', 'FATAL', 'ERROR', 'WARN', 'INFO', 'INFO', 'DEBUG'];
+/** Whether the browser says how a number is written. */
+const HAS_SOURCES = 'rawJSON' in JSON;
 const LEVELS = ['TRACE', 'DEBUG', 'INFO', 'WARN', 'ERROR', 'FATAL'];
 
 /**
@@ -34,7 +36,7 @@ export function parseLine(line) {
   const start = text.indexOf('{');
   if (start >= 0 && text.endsWith('}')) {
     try {
-      const value = JSON.parse(text.slice(start));
+      const value = parseExactly(text.slice(start));
       /** @type {Field[]} */
       const fields = [];
       flatten('', value, fields, 0);
@@ -44,6 +46,37 @@ export function parseLine(line) {
     }
   }
   return parseLogfmt(text);
+}
+
+/**
+ * Parses JSON. Numbers that the browser would write in another way stay texts, so that no digit is lost.
+ * @param {string} json
+ * @returns {unknown}
+ */
+function parseExactly(json) {
+  const exact = (/** @type {string} */ _, /** @type {unknown} */ value, /** @type {{source?: string} | undefined} */ context) =>
+    (typeof value === 'number' && context?.source !== undefined && String(value) !== context.source ? new Written(context.source) : value);
+  const value = JSON.parse(json, /** @type {any} */ (exact));
+  // An older browser does not say how a number is written.
+  if (!HAS_SOURCES && /[:[,]\s*-?[\d.]{16}/.test(json)) throw new SyntaxError('a number may lose digits');
+  return value;
+}
+
+/** A number as it is written. */
+class Written {
+  /** @param {string} text */
+  constructor(text) {
+    this.text = text;
+  }
+
+  toString() {
+    return this.text;
+  }
+
+  /** For `JSON.stringify`, as far as that can write it. */
+  toJSON() {
+    return 'rawJSON' in JSON ? /** @type {any} */ (JSON).rawJSON(this.text) : this.text;
+  }
 }
 
 /**
@@ -81,7 +114,7 @@ function unquoted(value) {
  * @param {number} depth
  */
 function flatten(path, value, fields, depth) {
-  const isObject = typeof value === 'object' && value !== null && !Array.isArray(value);
+  const isObject = typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Written);
   if (isObject && depth < DEPTH_MAX && (depth === 0 || Object.keys(value).length > 0)) {
     for (const [key, inner] of Object.entries(value)) flatten(path === '' ? key : `${path}.${key}`, inner, fields, depth + 1);
   } else if (path !== '' && fields.length < FIELDS_MAX) {
@@ -157,6 +190,7 @@ function inOneLine(text) {
 
 /** @param {unknown} value */
 function valueText(value) {
+  if (value instanceof Written) return value.text;
   if (typeof value !== 'string') return JSON.stringify(value);
   return value === '' || /[\s"=]/.test(value) ? JSON.stringify(value) : value;
 }

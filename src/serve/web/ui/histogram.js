@@ -93,7 +93,7 @@ export class Histogram {
     this.#element.hidden = !isOpen;
   }
 
-  /** Chooses a span that is shown alone, as a link says. @param {Span} span */
+  /** Chooses a span that is shown alone, or none, as a link says. @param {Span | null} span */
   choose(span) {
     this.#span = span;
     this.only = span;
@@ -113,6 +113,7 @@ export class Histogram {
   show(times, zone) {
     this.#times = times;
     this.#zone = zone;
+    this.#cursor = Math.max(0, Math.min(this.#cursor, times.buckets.length - 1));
     const { buckets, first, last } = times;
     const bars = heights(buckets);
     const paths = { lines: '', warnings: '', errors: '' };

@@ -345,7 +345,8 @@ function decorateInSight() {
   isStyleDue = false;
   const near = [...rowViewport.inSight(log.clientHeight)];
   levels.show(near);
-  readable.show(near, menu.options);
+  rowViewport.keepInPlace(() => readable.show(near, menu.options));
+  follow.pin();
   showFinishes(near);
   addJsonButtons(near);
   columns.show(near, menu.options, selection.wantsNumbers);

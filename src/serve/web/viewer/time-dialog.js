@@ -2,6 +2,7 @@
 
 import { failureWords } from '../net/api.js';
 import { byId, setText } from '../ui/dom.js';
+import { LOCAL, serverZone } from '../ui/zones.js';
 
 const DAY_MS = 86_400_000;
 const UNKNOWN = 'Write a time such as 14:02, -10m, yesterday 9:30 or 2026-11-28 14:02:07';
@@ -18,9 +19,10 @@ const UNKNOWN = 'Write a time such as 14:02, -10m, yesterday 9:30 or 2026-11-28 
  * Times without a zone are those of the log's zone.
  * @param {string} typed
  * @param {Date} now
+ * @param {import('../ui/zones.js').Zone} [zone] in which the server reads times that say none
  * @returns {string | null}
  */
-export function timeWanted(typed, now) {
+export function timeWanted(typed, now, zone = serverZone() ?? LOCAL) {
   const words = typed.trim().toLowerCase().replace(/\s+/g, ' ');
   if (/^-? ?(\d+ ?[wdhms] ?)+$/.test(words)) return words.replace(/[- ]/g, '');
   const [, day, clock] = /^(?:(today|yesterday)(?: at)? )?(\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?)$/.exec(words) ?? [];
@@ -28,22 +30,12 @@ export function timeWanted(typed, now) {
     const [hour, minute, second = '0'] = clock.replace(',', '.').split(':');
     if (Number(hour) > 23 || Number(minute) > 59 || Number(second) >= 61) return null;
     const time = `${hour.padStart(2, '0')}:${minute}:${second.padStart(2, '0')}`;
-    const isAhead = day === undefined && time > `${twoDigits(now.getHours())}:${twoDigits(now.getMinutes())}:${twoDigits(now.getSeconds())}`;
-    return `${dateOf(day === 'yesterday' || isAhead ? new Date(now.getTime() - DAY_MS) : now)} ${time}`;
+    const isAhead = day === undefined && time > zone.clock(now.getTime());
+    return `${zone.date(now.getTime() - (day === 'yesterday' || isAhead ? DAY_MS : 0))} ${time}`;
   }
-  if (words === 'today' || words === 'yesterday') return `${dateOf(words === 'today' ? now : new Date(now.getTime() - DAY_MS))} 00:00:00`;
+  if (words === 'today' || words === 'yesterday') return `${zone.date(now.getTime() - (words === 'yesterday' ? DAY_MS : 0))} 00:00:00`;
   // The server knows the forms of a whole date, and says what is wrong with another one.
   return /^\d{4}-\d|^\d{9,}(\.\d+)?$/.test(words) ? typed.trim() : null;
-}
-
-/** @param {number} value */
-function twoDigits(value) {
-  return String(value).padStart(2, '0');
-}
-
-/** @param {Date} day */
-function dateOf(day) {
-  return `${day.getFullYear()}-${twoDigits(day.getMonth() + 1)}-${twoDigits(day.getDate())}`;
 }
 
 export class TimeDialog {

@@ -47,7 +47,7 @@ export class TimesOverLog {
     return this.#histogram.only;
   }
 
-  /** @param {import('../ui/histogram.js').Span} span */
+  /** Shows a span alone, or all of the log, as a link says. @param {import('../ui/histogram.js').Span | null} span */
   choose(span) {
     this.#histogram.choose(span);
   }

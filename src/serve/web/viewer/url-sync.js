@@ -120,10 +120,8 @@ export class UrlSync {
     this.#restoring = new AbortController();
     this.#isRestored = false;
     Object.assign(menu.options, view.options);
-    if (view.span !== null) {
-      menu.options.histogram = true;
-      timesOverLog.choose(view.span);
-    }
+    if (view.span !== null) menu.options.histogram = true;
+    timesOverLog.choose(view.span);
     findBar.span = view.span;
     menu.show();
     if (view.colours.length > 0) colours.set(view.colours);
