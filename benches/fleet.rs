@@ -1,6 +1,7 @@
 //! What an agent costs, and how long a line takes from the file of one machine to an edge.
 //!
-//! `cargo bench --bench fleet`; words after `--` select from `latency`, `idle` and `throughput`. It needs
+//! `cargo bench --bench fleet`; words after `--` select from `latency`, `edges`, `idle` and
+//! `throughput`. It needs
 //! `nats-server`. `SECONDS=20` sets the length of a part, `LOGS=10000` how many logs the idle agent has.
 //!
 //! The edge is this process: the time ends when a mirror is given the bytes. Beside it the same file is
@@ -47,10 +48,7 @@ impl Killed {
 
     /// CPU time in seconds.
     fn cpu(&self) -> f64 {
-        let text = std::fs::read_to_string(format!("/proc/{}/stat", self.0.id())).unwrap();
-        let fields: Vec<&str> = text.rsplit_once(')').unwrap().1.split_whitespace().collect();
-        let ticks: f64 = fields[11..13].iter().map(|field| field.parse::<f64>().unwrap()).sum();
-        ticks / 100.0
+        cpu_of(self.0.id())
     }
 }
 
@@ -168,6 +166,58 @@ async fn latency(root: &Path) {
         percentile(&mut there, 99)
     );
     println!("CPU of the agent for a message: {cpu:.0} µs");
+}
+
+/// What a message costs agent, broker and edges in CPU time, with one edge and with more.
+async fn edges(root: &Path) {
+    let logs = root.join("logs");
+    std::fs::create_dir_all(&logs).unwrap();
+    let (broker, url) = start_broker(root);
+    let agent = start_agent(&url, &logs);
+    let seconds = setting("SECONDS", 20) / 2;
+    for count in [1_u64, 9] {
+        let log = logs.join(format!("{count}.log"));
+        let mut file = File::create(&log).unwrap();
+        let mut following = Vec::new();
+        for _ in 0..count {
+            let edge = edge(&url).await;
+            let mut events = edge.follow(&name(&log), None);
+            until_turned(&mut events).await;
+            following.push((edge, events));
+        }
+        let line = [b"x".repeat(199), b"\n".to_vec()].concat();
+        let lines = seconds * 100;
+        let before = [agent.cpu(), broker.cpu(), cpu_of(std::process::id())];
+        for nth in 1..=lines {
+            let (end, since) = (nth * line.len() as u64, Instant::now());
+            file.write_all(&line).unwrap();
+            for (_, events) in &mut following {
+                loop {
+                    if let RemoteEvent::Bytes { at, bytes, .. } = events.recv().await.unwrap()
+                        && at.offset.plus(bytes.len()).0 == end
+                    {
+                        break;
+                    }
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(10).saturating_sub(since.elapsed())).await;
+        }
+        let after = [agent.cpu(), broker.cpu(), cpu_of(std::process::id())];
+        let cost = |part: usize| (after[part] - before[part]) / lines as f64 * 1e6;
+        println!(
+            "CPU of a message with {count} edges, in µs: agent {:.0}, broker {:.0}, one edge without viewers {:.0}",
+            cost(0),
+            cost(1),
+            cost(2) / count as f64
+        );
+    }
+}
+
+/// The CPU time of a process, in seconds.
+fn cpu_of(process: u32) -> f64 {
+    let text = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    let fields: Vec<&str> = text.rsplit_once(')').unwrap().1.split_whitespace().collect();
+    fields[11..13].iter().map(|field| field.parse::<f64>().unwrap()).sum::<f64>() / 100.0
 }
 
 /// Many logs, and nobody wants any.
@@ -298,6 +348,9 @@ async fn main() {
     let new = || TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     if wanted("latency") {
         latency(new().path()).await;
+    }
+    if wanted("edges") {
+        edges(new().path()).await;
     }
     if wanted("throughput") {
         throughput(new().path()).await;
