@@ -29,7 +29,7 @@ use crate::broker::nats::{
     Broker, ConnectFailure, Incoming, StreamFailure, StreamLimits, Subscription,
 };
 use crate::log::access::Refusal;
-use crate::log::registry::ROTATE_WAIT;
+use crate::log::registry::{FOLLOWERS_MAX, ROTATE_WAIT};
 use crate::log::{Access, LogPath, Registry};
 use crate::mirror::RemoteName;
 use crate::mirror::remote::requested;
@@ -45,6 +45,9 @@ pub const LEASE: Duration = Duration::from_secs(30);
 pub const HERE_INTERVAL: Duration = Duration::from_secs(5);
 /// The most logs that are published at a time.
 pub const PUBLISHED_MAX: usize = 10_000;
+/// Of so many logs it is remembered how far they were published, until they are followed: of all that
+/// may begin at once, and of some that are only read.
+const REMEMBERED_MAX: usize = 2 * PUBLISHED_MAX;
 /// How many answers with bytes or lists are prepared at a time.
 const ANSWERS_MAX: usize = 16;
 /// How many may be prepared besides, for whoever asks again: a large file has to be unpacked first.
@@ -171,7 +174,8 @@ pub async fn run(
     tokio::pin!(shutdown);
     figures.connected(&broker);
     let host = settings.host.clone();
-    let registry = Registry::new(Arc::new(access), ROTATE_WAIT);
+    let registry =
+        Registry::with_limits(Arc::new(access), ROTATE_WAIT, FOLLOWERS_MAX, REMEMBERED_MAX);
     let mut denied = broker.denied();
     let claimed = tokio::select! {
         claimed = claim::claim(&broker, &host) => claimed,
