@@ -255,7 +255,7 @@ impl Agent {
         loop {
             let found = match self.broker.stream_state().await {
                 Ok(state) => {
-                    self.stream.send_replace(Some(stream_number(state.created)));
+                    self.note_stream(stream_number(state.created));
                     return;
                 }
                 Err(StreamFailure::Missing) => self.broker.make_stream(&self.settings.limits).await,
@@ -285,6 +285,11 @@ impl Agent {
         }
     }
 
+    /// Tells the publishers which stream there is, if that is another one than before.
+    fn note_stream(&self, number: u64) {
+        self.stream.send_if_modified(|known| known.replace(number) != Some(number));
+    }
+
     /// Makes the stream again when it is gone, with what the broker had of it.
     async fn keep_stream(&self) {
         let mut link = self.broker.link();
@@ -297,13 +302,20 @@ impl Agent {
                 // Also edges need it while no log is published.
                 _ = turns.tick() => {}
             }
-            let is_up = link.borrow().is_up;
-            if is_up && matches!(self.broker.stream_state().await, Err(StreamFailure::Missing)) {
-                tracing::warn!(
-                    stream = names::STREAM,
-                    "the broker has no stream any more: making it again"
-                );
-                self.find_stream().await;
+            if !link.borrow().is_up {
+                continue;
+            }
+            match self.broker.stream_state().await {
+                // Another agent may have made it again.
+                Ok(state) => self.note_stream(stream_number(state.created)),
+                Err(StreamFailure::Missing) => {
+                    tracing::warn!(
+                        stream = names::STREAM,
+                        "the broker has no stream any more: making it again"
+                    );
+                    self.find_stream().await;
+                }
+                Err(_) => {}
             }
         }
     }
