@@ -29,7 +29,7 @@ use crate::broker::nats::{
     Broker, ConnectFailure, Incoming, StreamFailure, StreamLimits, Subscription,
 };
 use crate::log::access::Refusal;
-use crate::log::registry::ROTATE_WAIT;
+use crate::log::registry::{FOLLOWERS_MAX, ROTATE_WAIT};
 use crate::log::{Access, LogPath, Registry};
 use crate::mirror::RemoteName;
 use crate::mirror::remote::requested;
@@ -45,6 +45,9 @@ pub const LEASE: Duration = Duration::from_secs(30);
 pub const HERE_INTERVAL: Duration = Duration::from_secs(5);
 /// The most logs that are published at a time.
 pub const PUBLISHED_MAX: usize = 10_000;
+/// Of so many logs it is remembered how far they were published, until they are followed: of all that
+/// may begin at once, and of some that are only read.
+const REMEMBERED_MAX: usize = 2 * PUBLISHED_MAX;
 /// How many answers with bytes or lists are prepared at a time.
 const ANSWERS_MAX: usize = 16;
 /// How many may be prepared besides, for whoever asks again: a large file has to be unpacked first.
@@ -171,7 +174,8 @@ pub async fn run(
     tokio::pin!(shutdown);
     figures.connected(&broker);
     let host = settings.host.clone();
-    let registry = Registry::new(Arc::new(access), ROTATE_WAIT);
+    let registry =
+        Registry::with_limits(Arc::new(access), ROTATE_WAIT, FOLLOWERS_MAX, REMEMBERED_MAX);
     let mut denied = broker.denied();
     let claimed = tokio::select! {
         claimed = claim::claim(&broker, &host) => claimed,
@@ -251,7 +255,7 @@ impl Agent {
         loop {
             let found = match self.broker.stream_state().await {
                 Ok(state) => {
-                    self.stream.send_replace(Some(stream_number(state.created)));
+                    self.note_stream(stream_number(state.created));
                     return;
                 }
                 Err(StreamFailure::Missing) => self.broker.make_stream(&self.settings.limits).await,
@@ -281,6 +285,11 @@ impl Agent {
         }
     }
 
+    /// Tells the publishers which stream there is, if that is another one than before.
+    fn note_stream(&self, number: u64) {
+        self.stream.send_if_modified(|known| known.replace(number) != Some(number));
+    }
+
     /// Makes the stream again when it is gone, with what the broker had of it.
     async fn keep_stream(&self) {
         let mut link = self.broker.link();
@@ -293,13 +302,20 @@ impl Agent {
                 // Also edges need it while no log is published.
                 _ = turns.tick() => {}
             }
-            let is_up = link.borrow().is_up;
-            if is_up && matches!(self.broker.stream_state().await, Err(StreamFailure::Missing)) {
-                tracing::warn!(
-                    stream = names::STREAM,
-                    "the broker has no stream any more: making it again"
-                );
-                self.find_stream().await;
+            if !link.borrow().is_up {
+                continue;
+            }
+            match self.broker.stream_state().await {
+                // Another agent may have made it again.
+                Ok(state) => self.note_stream(stream_number(state.created)),
+                Err(StreamFailure::Missing) => {
+                    tracing::warn!(
+                        stream = names::STREAM,
+                        "the broker has no stream any more: making it again"
+                    );
+                    self.find_stream().await;
+                }
+                Err(_) => {}
             }
         }
     }

@@ -59,8 +59,9 @@ pub const LINGER: Duration = Duration::from_secs(3);
 const ROOM_TIME_MAX: Duration = Duration::from_secs(1);
 /// What another server has shown of a log of another machine already is waited for this long.
 const COMING_TIME_MAX: Duration = Duration::from_secs(5);
-/// So many files may a server have to come to after its start.
+/// So many files may a server have to come to after its start, and for so long is that waited for.
 const REPLAYED_MAX: usize = 64;
+const REPLAY_TIME_MAX: Duration = Duration::from_secs(10);
 /// How often the history is listed for one step, while files are being renamed.
 const LISTINGS_MAX: usize = 3;
 /// Nobody writes any more to a rotated file that has not been written to for this long.
@@ -355,10 +356,13 @@ impl Follower {
     async fn find_next_elsewhere(&self, mirror: &Arc<dyn Mirror>, span: &Span) -> NextRotated {
         let unknown = NextRotated { span: None, follows_directly: false };
         let before = span.signed();
+        let finding = self.finding.lock().await;
         let next = mirror.next(&self.log, before).await;
         let Some(Successor { generation: next, is_direct }) =
             next.filter(|next| !next.generation.is(&before))
         else {
+            // This finds no file, and may take long.
+            drop(finding);
             self.wait_for_replay(mirror, before).await;
             return unknown;
         };
@@ -366,7 +370,7 @@ impl Follower {
             let first = timeline.first_of(next);
             first.map(|span| SpanReader::enter(&span))
         };
-        let is_known = self.timeline().contains(next);
+        let is_known = self.timeline().turned_to(next);
         let span = if is_known || mirror.next(&self.log, next).await.is_none() {
             self.wait_for(find).await
         } else {
@@ -390,14 +394,17 @@ impl Follower {
     async fn wait_for_replay(&self, mirror: &Arc<dyn Mirror>, generation: Generation) {
         let first = self.timeline().first_generation();
         let Some(mut earlier) = first.filter(|first| !first.is(&generation)) else { return };
-        for _ in 0..REPLAYED_MAX {
-            let Some(next) = mirror.next(&self.log, earlier).await else { return };
-            if next.generation.is(&generation) {
-                let _replayed = self.wait_for(|timeline| timeline.last_of(generation)).await;
-                return;
+        let replay = async {
+            for _ in 0..REPLAYED_MAX {
+                let Some(next) = mirror.next(&self.log, earlier).await else { return };
+                if next.generation.is(&generation) {
+                    let _replayed = self.wait_for(|timeline| timeline.last_of(generation)).await;
+                    return;
+                }
+                earlier = next.generation;
             }
-            earlier = next.generation;
-        }
+        };
+        let _in_time = timeout(REPLAY_TIME_MAX, replay).await;
     }
 
     /// The number of the span after which a viewer goes on that has read all of a rotated one: its
@@ -415,13 +422,10 @@ impl Follower {
     ) -> NextRotated {
         let history = self.history_elsewhere(mirror).await;
         let own = history.iter().position(|file| file.generation.is(&span.generation));
-        let Some(own) = own else {
-            let _finding = self.finding.lock().await;
-            return self.find_next_elsewhere(mirror, span).await;
-        };
+        let Some(own) = own else { return self.find_next_elsewhere(mirror, span).await };
         let is_complete = !history[own].is_gap_after();
         let next = history.get(own + 1).filter(|next| {
-            let is_followed = self.timeline().contains(next.generation);
+            let is_followed = self.timeline().turned_to(next.generation);
             next.past.is_some() && !is_followed
         });
         let Some(next) = next else {
@@ -506,7 +510,6 @@ impl Follower {
             if by_name {
                 return self.find_next_named_elsewhere(&mirror, span).await;
             }
-            let _finding = self.finding.lock().await;
             return self.find_next_elsewhere(&mirror, span).await;
         }
         let unknown = NextRotated { span: None, follows_directly: false };

@@ -5,7 +5,9 @@
 //! ends, so that the next viewer starts a new one. When the registry ends, its followers stay: a
 //! viewer that comes then gets what has been published, in the generations that it knows.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+mod remembered;
+
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,6 +35,7 @@ use crate::log::follower::{
 use crate::log::mirrored::{Feed, Mirror};
 use crate::log::mounts::Mounts;
 use crate::log::position::{Generation, Offset};
+use crate::log::registry::remembered::Remembered;
 use crate::log::timeline::WaitReason;
 use crate::log::watch::Watches;
 
@@ -64,8 +67,8 @@ pub struct Registry {
     /// One permit for each follower that may exist.
     slots: Arc<Semaphore>,
     missing_visits: Arc<Semaphore>,
-    /// What is known of files that nobody follows any more, the latest last.
-    remembered: Mutex<VecDeque<(LogPath, RememberedFile)>>,
+    /// What is known of files that nobody follows any more.
+    remembered: Mutex<Remembered>,
     /// The paths of logs to which nothing will be written any more.
     complete: Mutex<HashSet<PathBuf>>,
     pool: Pool,
@@ -205,6 +208,18 @@ impl Registry {
         rotate_wait: Duration,
         followers_max: usize,
     ) -> Arc<Self> {
+        Self::with_limits(access, rotate_wait, followers_max, REMEMBERED_MAX)
+    }
+
+    /// The same, which remembers so many logs that nobody follows: at least as many as are
+    /// [recalled](Self::recall) before they are joined.
+    #[must_use]
+    pub fn with_limits(
+        access: Arc<Access>,
+        rotate_wait: Duration,
+        followers_max: usize,
+        remembered_max: usize,
+    ) -> Arc<Self> {
         Arc::new(Self {
             watches: Watches::new(access.faults().clone()),
             access,
@@ -212,7 +227,7 @@ impl Registry {
             followers: DashMap::new(),
             slots: Arc::new(Semaphore::new(followers_max)),
             missing_visits: Arc::new(Semaphore::new(MISSING_VISITS_MAX)),
-            remembered: Mutex::default(),
+            remembered: Mutex::new(Remembered::new(remembered_max)),
             complete: Mutex::default(),
             pool: Pool::new(),
             mounts: Mounts::default(),
@@ -492,18 +507,11 @@ impl Registry {
     }
 
     fn remembered(&self, log: &LogPath) -> Option<RememberedFile> {
-        let remembered = self.remembered.lock();
-        let mut latest_first = remembered.iter().rev();
-        latest_first.find(|(other, _)| other == log).map(|(_, file)| file.clone())
+        self.remembered.lock().get(log).cloned()
     }
 
     fn remember(&self, log: &LogPath, file: RememberedFile) {
-        let mut remembered = self.remembered.lock();
-        remembered.retain(|(other, _)| other != log);
-        if remembered.len() == REMEMBERED_MAX {
-            remembered.pop_front();
-        }
-        remembered.push_back((log.clone(), file));
+        self.remembered.lock().put(log, file);
     }
 
     /// How many viewers the log has now, among those who may read the same.

@@ -157,7 +157,7 @@ impl Followed {
     /// file that has been.
     fn has_followed(&self, access: &Access, file: &PastFile) -> bool {
         if !file.is_compressed {
-            return self.files.iter().any(|identity| identity.inode == file.inode);
+            return self.files.contains(&file.identity);
         }
         let Some(identified) = file.identify(access) else { return false };
         let head = &identified.head;
@@ -209,12 +209,12 @@ impl OldFiles {
         log: &LogPath,
         wanted: Generation,
     ) -> Option<LogFile> {
-        let has_inode = |file: &PastFile| file.inode == wanted.identity.inode;
+        let is_it = |file: &PastFile| file.identity == wanted.identity;
         let is_named = |identified: &Identified| {
             identified.generation.is(&wanted) && wanted.is_of(&identified.head)
         };
         for _ in 0..READINGS_MAX {
-            let mut files = self.past.files(access, log, has_inode).into_iter();
+            let mut files = self.past.files(access, log, is_it).into_iter();
             let (named, _) = files.find(|(_, identified)| is_named(identified))?;
             if let Some(file) = named.open(access) {
                 return Some(file);
@@ -274,8 +274,7 @@ impl Listing {
         before: &LogFile,
         followed: &Followed,
     ) -> Option<(usize, &PastFile)> {
-        let inode = before.identity().inode;
-        let known = self.files.iter().position(|file| file.inode == inode);
+        let known = self.files.iter().position(|file| file.identity == before.identity());
         let at = match known {
             Some(at) => at + 1,
             // It has another kind of name, or none. Then the times say where it belongs.
@@ -309,11 +308,14 @@ pub(super) fn find_between(
     next: &LogFile,
 ) -> Vec<LogFile> {
     let (Some(first), Some(last)) = (before.born(), next.born()) else { return Vec::new() };
-    let ends = [before.identity().inode, next.identity().inode];
+    let ends = [before.identity(), next.identity()];
     let mut between = past::list_once(access, log);
     between.retain(|file| {
         let is_between = file.born.is_some_and(|born| (first..=last).contains(&born));
-        is_between && !file.is_compressed && file.is_older_than(last) && !ends.contains(&file.inode)
+        is_between
+            && !file.is_compressed
+            && file.is_older_than(last)
+            && !ends.contains(&file.identity)
     });
     between.sort_by_key(|file| file.born);
     between.into_iter().filter_map(|file| file.open(access)).collect()

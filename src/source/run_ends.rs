@@ -23,7 +23,7 @@ const LOOKS_MAX: usize = 256;
 /// Of so many files it is known what they are.
 const KNOWN_MAX: usize = 32 * 1024;
 /// A file that is no run and grows may have been written anew since it was looked at. It is looked at
-/// again after this time.
+/// again after this time, and so is one that could not be read.
 const GROWN_TIME: Duration = Duration::from_secs(60);
 /// How a run begins: with a mark, which may have options.
 const BEGIN: &[u8] = b"\x1b]133;C";
@@ -67,9 +67,12 @@ enum Turn {
 }
 
 impl Known {
+    /// Whether it says what the file is now. One that could not be read may be readable after a while,
+    /// and is the same file then.
     fn is_of(&self, entry: &Entry) -> bool {
         self.inode == entry.identity.inode
             && (self.size, self.modified) == (entry.size, entry.modified)
+            && (self.kind != Kind::Unreadable || self.at.elapsed() < GROWN_TIME)
     }
 
     /// Whether the file may have the same first bytes as when it was looked at.
@@ -272,6 +275,22 @@ mod tests {
         assert_eq!(scene.list().get("plain.log"), None);
         scene.write("plain.log", &run(Some(7)));
         assert_eq!(scene.list().get("plain.log"), Some(&exit(7)));
+    }
+
+    #[test]
+    fn a_run_that_could_not_be_read_once_shows_its_end_after_a_while() {
+        let scene = Scene::new();
+        scene.write("run.log", &run(Some(5)));
+        let catalogue = catalogue::list(&scene.access, &Default::default());
+        // As root there is no file that cannot be read.
+        scene.ends.keep(&catalogue.entries[0], Kind::Unreadable);
+        let opened = scene.opened();
+        assert_eq!(scene.list().get("run.log"), None);
+        assert_eq!(scene.opened(), opened, "it is not tried again in each list");
+        for known in scene.ends.known.lock().values_mut() {
+            known.at = known.at.checked_sub(GROWN_TIME).unwrap();
+        }
+        assert_eq!(scene.list().get("run.log"), Some(&exit(5)));
     }
 
     #[test]

@@ -60,6 +60,31 @@ async fn a_rotation_a_truncation_and_late_bytes_are_told_as_they_happened() {
 }
 
 #[tokio::test]
+async fn an_old_file_of_which_only_late_bytes_were_told_is_in_the_history_as_a_whole() {
+    let machine = Machine::with(lines("first"));
+    for file in ["second", "third"] {
+        machine.rotate();
+        machine.append(lines(file));
+    }
+    let (edge, _spool) = machine.edge().await;
+    let mut present = follow(&edge, "&lines=0").await;
+    machine.append_late("late\n");
+    machine.append("on\n");
+    present.read_until(b"on\n").await;
+    let mut reader = follow(&edge, "&history=1&lines=all").await;
+    reader.read_until(b"on\n").await;
+    let expected = [lines("first"), lines("second"), lines("third"), "late\non\n".into()];
+    assert_eq!(String::from_utf8_lossy(&reader.bytes), expected.concat());
+    let heads = reader.heads();
+    assert!(heads.iter().all(|head| !head.starts_with("gap")), "{heads:?}");
+    // A download has each file as a whole.
+    let text = get(edge.server.address, &format!("/_/text{LOG}?history=1"), &[]).await.text();
+    let expected =
+        [lines("first"), lines("second"), "late\n".into(), lines("third"), "on\n".into()];
+    assert_eq!(text, expected.concat());
+}
+
+#[tokio::test]
 async fn while_a_machine_is_away_its_viewers_wait_and_then_get_the_rest() {
     let machine = Machine::with(lines("early"));
     let (edge, _spool) = machine.edge().await;

@@ -12,7 +12,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::{Instant, sleep};
 
 use crate::broker::agent::stream::Stream;
-use crate::broker::agent::{Agent, Publish};
+use crate::broker::agent::{Agent, Publish, stream_number};
 use crate::broker::ask::KnownPlace;
 use crate::broker::message::{Content, MESSAGE_BYTES_MAX, Message};
 use crate::broker::names;
@@ -52,8 +52,13 @@ pub(super) struct Publisher {
     tell: Arc<Notify>,
 }
 
-/// Something else than expected is the last message: begin again behind that.
-struct Overtaken;
+/// Why publishing begins again.
+enum Stopped {
+    /// Something else than expected is the last message: it goes on behind that.
+    Overtaken,
+    /// There is another stream than before, which is to have the log from its first byte on.
+    AnotherStream,
+}
 
 impl Agent {
     /// Lets the generation of a log go on that it had when it was published last, if nobody has followed
@@ -106,6 +111,7 @@ impl Publisher {
     /// Publishes until nothing more can be written to the log, or the agent ends.
     pub(super) async fn run(&self) {
         let mut pause = RETRY_FIRST;
+        let mut from_first_byte = false;
         loop {
             let last = self.last().await;
             let known = recall_from(last.as_ref(), &self.agent.registry, &self.log);
@@ -118,6 +124,8 @@ impl Publisher {
                 self.agent.registry.recall(&self.log, at.generation, at.offset, tail);
             }
             let number = self.stream_number().await;
+            // What it has already may begin in the middle of the log.
+            let known = known.filter(|_| !from_first_byte);
             // What another stream had is sent once more: this one was made to keep it.
             let place = place.filter(|(of, _)| *of == number).map(|(_, place)| place.at);
             let Some(stream) = self.open(known, place).await else {
@@ -130,8 +138,14 @@ impl Publisher {
             let sequence = last.map_or(0, |last| last.sequence);
             match self.publish(stream, sequence, number).await {
                 Ok(()) => return,
-                Err(Overtaken) => {
-                    tracing::warn!(log = %self.log.display(), "something else was published: going on behind it");
+                Err(stopped) => {
+                    from_first_byte = matches!(stopped, Stopped::AnotherStream);
+                    let log = self.log.display();
+                    if from_first_byte {
+                        tracing::info!(%log, "there is another stream: publishing all of the log");
+                    } else {
+                        tracing::warn!(%log, "something else was published: going on behind it");
+                    }
                 }
             }
         }
@@ -145,6 +159,28 @@ impl Publisher {
             // The agent outlives its publishers.
             Ok(None) | Err(_) => std::future::pending().await,
         }
+    }
+
+    /// Resolves when there is another stream than this one, and it is to have all of the log.
+    async fn another_stream(&self, number: u64) {
+        let mut stream = self.agent.stream.subscribe();
+        let is_another = |now: &Option<u64>| now.is_some_and(|now| now != number);
+        if self.agent.settings.publish == Publish::Wanted
+            || stream.wait_for(is_another).await.is_err()
+        {
+            std::future::pending().await
+        }
+    }
+
+    /// Whether the broker has this stream now; None when it does not say. Only that of an agent which
+    /// publishes all is asked for.
+    async fn has_stream(&self, number: u64) -> Option<bool> {
+        if self.agent.settings.publish == Publish::Wanted {
+            return Some(true);
+        }
+        let state = self.agent.broker.stream_state().await.ok()?;
+        self.agent.note_stream(stream_number(state.created));
+        Some(stream_number(state.created) == number)
     }
 
     /// The last message of the log, when the broker says it.
@@ -270,11 +306,16 @@ impl Publisher {
         mut stream: Stream,
         mut sequence: u64,
         number: u64,
-    ) -> Result<(), Overtaken> {
+    ) -> Result<(), Stopped> {
         let mut is_first = true;
         let mut pause = RETRY_FIRST;
         let (mut is_told, mut doubts) = (false, 0);
-        while let Some((content, _permit)) = self.next(&mut stream).await {
+        loop {
+            let next = tokio::select! {
+                next = self.next(&mut stream) => next,
+                () = self.another_stream(number) => return Err(Stopped::AnotherStream),
+            };
+            let Some((content, _permit)) = next else { return Ok(()) };
             let message = Message { path: self.path.clone(), content };
             let encoded = message.encode();
             let id = message.content.id();
@@ -315,18 +356,22 @@ impl Publisher {
                     // The broker takes less than it did: the bytes are cut anew.
                     PublishFailure::TooLarge => {
                         sleep(pause).await;
-                        return Err(Overtaken);
+                        return Err(Stopped::Overtaken);
                     }
                 }
                 is_first = true;
                 match self.last().await {
-                    None => sequence = 0,
+                    None => match self.has_stream(number).await {
+                        Some(true) => sequence = 0,
+                        Some(false) => return Err(Stopped::AnotherStream),
+                        None => {}
+                    },
                     Some(last) if last.sequence == sequence => {}
                     Some(last) if is_message(&last, &message) => {
                         sequence = last.sequence;
                         break;
                     }
-                    Some(_) => return Err(Overtaken),
+                    Some(_) => return Err(Stopped::Overtaken),
                 }
             }
             if is_told {
@@ -341,7 +386,6 @@ impl Publisher {
             (pause, is_told, doubts) = (RETRY_FIRST, false, 0);
             stream.stored = Some(Instant::now());
         }
-        Ok(())
     }
 
     /// How many bytes a message may have.

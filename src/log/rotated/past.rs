@@ -16,7 +16,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
 
-use crate::log::access::{Access, LogPath};
+use crate::log::access::{Access, Identity, LogPath};
 use crate::log::archive::Compression;
 use crate::log::file::LogFile;
 use crate::log::position::{Generation, SIGNATURE_BYTES_MAX, Signature};
@@ -36,7 +36,8 @@ const KEPT_TIME: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug)]
 pub(in crate::log) struct PastFile {
     pub(in crate::log) path: LogPath,
-    pub(super) inode: u64,
+    /// Old files may lie on several file systems, each with inodes of its own.
+    pub(super) identity: Identity,
     /// When it was created. None where the file system does not say.
     pub(super) born: Option<SystemTime>,
     /// When it was last written. A compressor keeps the time of the original.
@@ -70,8 +71,8 @@ impl PastFile {
     /// The file, if it still lies at its path and can be read.
     pub(in crate::log) fn open(&self, access: &Access) -> Option<LogFile> {
         let file = open(access, &self.path)?;
-        let is_same = file.identity().inode == self.inode
-            && (self.born.is_none() || file.born() == self.born);
+        let is_same =
+            file.identity() == self.identity && (self.born.is_none() || file.born() == self.born);
         (is_same && !names::is_compressed(&file.head().ok()?)).then_some(file)
     }
 
@@ -81,7 +82,7 @@ impl PastFile {
         let admitted = access.open(&self.path).ok()?;
         let identity = admitted.identity();
         let (compression, head) = admitted.content_head().ok()?;
-        let is_same = identity.inode == self.inode && !names::is_compressed(&head);
+        let is_same = identity == self.identity && !names::is_compressed(&head);
         let nonce = nonce_of(self.born, &head);
         let generation = Generation::new(identity, nonce, &head);
         is_same.then_some(Identified { generation, compression, head })
@@ -127,8 +128,8 @@ struct Found {
 struct Reading {
     survey: Survey,
     names: OwnNames,
-    /// The inode of the present file, which is no file of the past.
-    present: Option<u64>,
+    /// The present file, which is no file of the past.
+    present: Option<Identity>,
     /// The oldest first.
     files: Vec<Found>,
     /// When it was read.
@@ -140,13 +141,13 @@ struct Reading {
 impl Reading {
     fn new(access: &Access, log: &LogPath) -> Self {
         let at = Instant::now();
-        let present = access.identify(log).ok().map(|present| present.inode);
+        let present = access.identify(log).ok();
         let names = OwnNames::of(access, log);
         let own = names.own();
         let mut survey = Survey::default();
         let mut found: HashMap<(usize, OsString), Found> = HashMap::new();
         let mut entries: Vec<Entry> = Vec::new();
-        let mut inodes: HashSet<u64> = present.into_iter().collect();
+        let mut taken: HashSet<Identity> = present.into_iter().collect();
         places::survey::<()>(access, log, &mut survey, |name| {
             let (place, is_beside) = (name.place, name.is_beside);
             let entry = Entry {
@@ -162,14 +163,14 @@ impl Reading {
             let path = name.log_path(access).filter(|path| path != log)?;
             let stated = name.stat()?;
             // A file may have several names.
-            if !inodes.insert(name.inode) {
+            if !taken.insert(stated.identity) {
                 return None;
             }
             let (born, modified, size) = (stated.born, stated.written, stated.size);
             let is_compressed = is_compressed(name.name.as_bytes());
-            let inode = name.inode;
+            let (identity, is_gap_after) = (stated.identity, false);
             let file =
-                PastFile { path, inode, born, modified, size, is_compressed, is_gap_after: false };
+                PastFile { path, identity, born, modified, size, is_compressed, is_gap_after };
             let name = entry.name.clone();
             let known = Found { file, place, name, stated, identified: None };
             found.insert((place, entry.name.clone()), known);
@@ -190,7 +191,7 @@ impl Reading {
         for _ in 1..READINGS_MAX {
             let were_at_rest = places::are_at_rest(access, log);
             let reading = Self::new(access, log);
-            let of = |found: &Found| (found.file.inode, found.file.path.clone());
+            let of = |found: &Found| (found.file.identity, found.file.path.clone());
             let names: Vec<_> = reading.files.iter().map(of).collect();
             if were_at_rest || last.as_ref() == Some(&names) {
                 return reading;
@@ -212,7 +213,7 @@ impl Reading {
             return None;
         }
         let directories = self.survey.unchanged(access, log)?;
-        let present = access.identify(log).ok().map(|present| present.inode);
+        let present = access.identify(log).ok();
         if present != self.present || OwnNames::of(access, log) != self.names {
             return None;
         }
@@ -232,7 +233,7 @@ impl Found {
     fn renewed(&self, access: &Access, directories: &[OwnedFd]) -> Option<Self> {
         let directory = directories.get(self.place.checked_sub(1)?)?;
         let stated = places::stat(directory, &self.name)?;
-        let is_same = stated.inode == self.file.inode
+        let is_same = stated.identity == self.file.identity
             && stated.born == self.file.born
             && stated.written == self.file.modified;
         if !is_same || !access.admits(&self.file.path) {

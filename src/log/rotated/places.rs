@@ -45,7 +45,7 @@ pub(super) struct Name<'a> {
 /// What a directory says of a regular file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stated {
-    pub(super) inode: u64,
+    pub(super) identity: Identity,
     /// When it was created. None where the file system does not say.
     pub(super) born: Option<SystemTime>,
     /// When it was last written.
@@ -152,7 +152,9 @@ pub(super) fn stat(directory: impl AsFd, name: &OsStr) -> Option<Stated> {
     let born = time(stat.stx_btime.tv_sec, stat.stx_btime.tv_nsec).filter(|_| is_born);
     let written = time(stat.stx_mtime.tv_sec, stat.stx_mtime.tv_nsec)?;
     let changed = time(stat.stx_ctime.tv_sec, stat.stx_ctime.tv_nsec)?;
-    Some(Stated { inode: stat.stx_ino, born, written, changed, size: stat.stx_size })
+    let device = rustix::fs::makedev(stat.stx_dev_major, stat.stx_dev_minor);
+    let identity = Identity { device, inode: stat.stx_ino };
+    Some(Stated { identity, born, written, changed, size: stat.stx_size })
 }
 
 fn time(seconds: i64, nanoseconds: u32) -> Option<SystemTime> {

@@ -11,7 +11,7 @@ use crate::log::file::LogFile;
 use crate::log::mirrored::FoundFile;
 use crate::log::position::{Generation, Offset};
 use crate::log::timeline::span::{Source, Span};
-use crate::log::timeline::{Head, OLD_FILES_MAX, SPANS_MAX, Timeline};
+use crate::log::timeline::{Head, OLD_FILES_MAX, Reason, SPANS_MAX, Timeline};
 
 /// How many rotated files that were found again are remembered. Most of them are closed.
 const ROTATED_MAX: usize = 256;
@@ -117,12 +117,20 @@ impl Timeline {
 
     /// Adds a file of another machine that has not the log's name any more. Returns the span that holds
     /// `offset`. None when too many such files are being read.
+    ///
+    /// Its late bytes that were told are in spans of their own, to which a viewer of it comes.
     pub fn add_mirrored(&mut self, found: FoundFile, offset: Offset) -> Option<Arc<Span>> {
         let FoundFile { file, head: Head { signed: generation, detection }, end } = found;
         let file = Arc::new(file);
         self.may_hold_old_files = true;
         self.found += 1;
-        if self.rotated(generation).is_some() || self.contains(generation) {
+        let late = self
+            .spans
+            .iter()
+            .find(|span| span.reason == Reason::Late && span.generation.is(&generation));
+        let before_late = late.map_or(end, |late| late.from.min(end));
+        // Who followed only its late bytes has not what came before them.
+        if self.rotated(generation).is_some() || self.turned_to(generation) {
             let spans = self.rotated.iter().chain(&self.spans);
             let mut of_it = spans.filter(|span| span.generation.is(&generation));
             let open = of_it.find_map(|span| span.source());
@@ -131,8 +139,11 @@ impl Timeline {
             // What its machine has said there is may be more than what has come from it so far.
             let last = self.spans.back().filter(|span| !span.is_closed());
             let last = last.filter(|span| span.generation.is(&generation));
-            let growing = self.rotated(generation).or(last);
-            if let Some(span) = growing.filter(|span| span.end() < end) {
+            let growing = match self.rotated(generation) {
+                Some(span) => Some((span, before_late)),
+                None => last.map(|last| (last, end)),
+            };
+            if let Some((span, end)) = growing.filter(|(span, end)| span.end() < *end) {
                 span.extend_to(end);
             }
             return self.find(generation, offset);
@@ -141,9 +152,11 @@ impl Timeline {
         if self.rotated.iter().filter(|span| span.file().is_some()).count() >= FOUND_FILES_MAX {
             return None;
         }
-        let span = Arc::new(Span::rotated(self.found, generation, detection, file, end));
-        self.rotated.push_back(Arc::clone(&span));
-        (offset <= end).then_some(span)
+        let source = Source::new(Arc::clone(&file), self.found);
+        let span = Span::rotated(self.found, generation, detection, file, before_late);
+        self.rotated.push_back(Arc::new(span));
+        self.open_again(generation, &source);
+        self.find(generation, offset)
     }
 
     /// Closes the found files that no viewer reads. Their ends are still remembered.
@@ -228,8 +241,8 @@ mod tests {
     use super::*;
     use crate::log::access::Identity;
     use crate::log::fingerprint::Fingerprint;
+    use crate::log::timeline::SpanReader;
     use crate::log::timeline::arrival_times::ARRIVAL_BYTES_MAX;
-    use crate::log::timeline::{Reason, SpanReader};
 
     fn file() -> Arc<LogFile> {
         Arc::new(LogFile::with_bytes(b""))

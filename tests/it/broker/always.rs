@@ -2,7 +2,7 @@
 //! dropped it.
 
 use tailcast::broker::message::{Content, Message};
-use tailcast::broker::names;
+use tailcast::broker::{StreamLimits, names};
 
 use super::*;
 
@@ -151,6 +151,40 @@ async fn a_stream_that_was_made_anew_gets_all_logs_from_their_first_byte_on() {
     // It still is the same file.
     for content in stored(nats, &name).await {
         assert!(content.end().unwrap().generation.is(&generation), "{content:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_is_made_anew_while_an_agent_runs_gets_all_logs_from_their_first_byte_on() {
+    let test = "a_stream_that_is_made_anew_while_an_agent_runs_gets_all_logs_…";
+    let Some(scene) = Scene::new().await else {
+        return not_run(test, "there is no nats-server");
+    };
+    let (nats, quiet, loud) = (&scene.nats, scene.name(), name("web", &scene.loud));
+    append(&scene.loud, "loud\n");
+    let _agent = scene.agent();
+    let mut end = 5;
+    until_stored(nats, &quiet, "the quiet log", |stored| is_at_end(stored, 4)).await;
+    until_stored(nats, &loud, "the loud log", |stored| is_at_end(stored, end)).await;
+    // The agent notices that there is none, or somebody else has made it meanwhile.
+    for is_made_by_another in [false, true] {
+        trouble::manage(nats, &nats.url(), "DELETE").await;
+        if is_made_by_another {
+            let limits = StreamLimits { bytes: 1 << 20, age: DEADLINE, replicas: 1 };
+            nats.connect().await.make_stream(&limits).await.unwrap();
+        }
+        append(&scene.loud, "more\n");
+        end += 5;
+        for (name, end) in [(&quiet, 4), (&loud, end)] {
+            until_stored(nats, name, "all of it", |stored| {
+                // Bytes may come twice.
+                let ranges = stored.iter().filter_map(range);
+                let from = ranges.rev().take_while(|(from, _)| *from > 0).count();
+                let begins = stored.iter().filter_map(range).rev().nth(from);
+                begins.is_some_and(|(from, _)| from == 0) && is_at_end(stored, end)
+            })
+            .await;
+        }
     }
 }
 
