@@ -89,7 +89,7 @@ export class MergeBuffer {
     const clock = this.clocks[log];
     const said = clock.timeOf(html, note, now ?? Date.now());
     strand.key = clock.keyOf(said, strand.key, now);
-    const isTold = said !== null || clock.isTimed;
+    const isTold = said !== null || clock.continues(now);
     const entry = {
       gen: strand.key, offset: strand.nextOffset(), log, logOffset, generation, html, annotation: note ?? null, line: null, time: note?.time ?? now,
       told: said ?? (isTold && strand.key !== NO_KEY ? strand.key : undefined), isTold, element: null,

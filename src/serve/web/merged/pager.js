@@ -235,7 +235,7 @@ export class Pager {
       const { log: nth, generation } = answer.files[answer.of[at]];
       const log = numbers[nth];
       const told = answer.times[at] ?? null;
-      clocks[log].learn(html, told);
+      clocks[log].learn(html, told, annotation);
       return {
         gen: answer.keys[at] ?? NO_KEY, offset: 0, log, logOffset, generation, html, annotation: annotation ?? null, line: null, time: told, told,
         isTold: true, isPaged: true, element: null,
