@@ -56,9 +56,42 @@ test('a line stands behind those before it, a wrong clock moves nothing, and arr
   assert.equal(clock.keyOf(null, -8e15, 500), 500, 'no line has said a time');
   assert.equal(clock.keyOf(null, 500, null), 500, 'nobody knows when it arrived');
   assert.equal(clock.keyOf(1_000, 500, 1_200), 1_000);
+  assert.equal(clock.keyOf(null, 1_000, 1_300), 1_000, 'it came with the line before it');
+  clock.learn('1000', 1_000);
   assert.equal(clock.keyOf(null, 1_000, 9_000), 1_000, 'it belongs to the line before it');
   assert.equal(clock.keyOf(900, 1_000, 9_000), 1_000);
   assert.equal(clock.keyOf(1e12, 1_000, 9_000), 69_000, 'at most a minute ahead');
+});
+
+test('a date in a message does not stop a log without times', () => {
+  const now = Date.UTC(2026, 10, 28, 14);
+  const dated = 'renewed until 2026-11-28 15:00:00Z';
+  /** @param {InstanceType<typeof LogClock>} clock @param {number} at */
+  const arrive = (clock, at, before = 0, text = dated) => clock.keyOf(clock.timeOf(text, undefined, at), before, at);
+  // Nothing is known of the log: the date may be a time.
+  const fresh = new LogClock(parseTime);
+  const first = arrive(fresh, now);
+  assert.equal(arrive(fresh, now + 500, first, 'of that line'), first);
+  assert.equal(arrive(fresh, now + 90_000, first, 'another line'), now + 90_000);
+  // A page had such a date, which the server does not take for a time.
+  const looked = new LogClock(parseTime);
+  looked.learn(dated, now - 1_234_567);
+  assert.equal(looked.isTimed, false);
+  assert.equal(arrive(looked, now), now);
+  assert.equal(arrive(looked, now + 500, now, 'another line'), now + 500);
+  // A page of lines without times.
+  const plain = new LogClock(parseTime);
+  for (let nth = 0; nth < 100; nth += 1) plain.learn('a line', now - 1_000 * nth);
+  assert.equal(arrive(plain, now), now);
+  // Among many dates, one is the time of arrival by chance.
+  for (let nth = 0; nth < 100; nth += 1) looked.learn(dated, now - 1_234_567);
+  looked.learn(dated, Date.UTC(2026, 10, 28, 15));
+  assert.equal(looked.isTimed, false);
+  assert.equal(arrive(looked, now), now);
+  // The rows of a container have stamps.
+  const stamped = new LogClock(parseTime);
+  stamped.learn('a line', now, { time: now });
+  assert.equal(stamped.isTimed, true);
 });
 
 /** @param {string[]} rows @param {number} from */

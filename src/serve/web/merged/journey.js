@@ -2,7 +2,7 @@
 // rows there are loaded first.
 
 import { failureWords } from '../net/api.js';
-import { START } from './place.js';
+import { NO_KEY } from './place.js';
 
 /**
  * @typedef {import('./merge-buffer.js').Entry} Entry
@@ -43,9 +43,8 @@ export class Journey {
       this.cursor = row;
       loader.reveal(row);
     } else if (await pager.seek({ row }) !== null) {
-      // Without rows above it, it could not stand in the middle.
-      await pager.up();
-      this.#show(row, 'middle');
+      this.cursor = this.#same(row);
+      await this.#arrive(() => this.#same(row) ?? row, 'middle');
       this.cursor = this.#same(row);
     }
     changed();
@@ -68,7 +67,8 @@ export class Journey {
       } else {
         // The reader may have scrolled meanwhile.
         const now = /** @type {Entry | null} */ (rowViewport.firstInSight());
-        this.#show(this.#same(now) === null ? first : now ?? first, 'top');
+        const row = this.#same(now) === null ? first : now ?? first;
+        await this.#arrive(() => this.#same(row) ?? row, 'top');
       }
     });
   }
@@ -95,22 +95,25 @@ export class Journey {
     changed();
   }
 
-  /** Asks where a time is. Returns what goes there. @param {string} time @param {AbortSignal} signal */
+  /** Goes to the first row that is not before a time. Returns what waits until it is there. @param {string} time @param {AbortSignal} signal */
   async findTime(time, signal) {
     const { buffer, loader, pager, rowFilter, changed } = this.#parts;
     const answer = await pager.seek({ time }, signal);
-    return async () => {
-      if (answer === null) return;
-      const first = buffer.paged.rows[0] ?? buffer.after(START, 1, rowFilter())[0] ?? null;
+    if (answer === null) return async () => {};
+    // Rows of the answer that have arrived are not among those of pages, but they stand at the same place.
+    const place = { gen: answer.keys[0] ?? NO_KEY, offset: 0 };
+    const row = () => buffer.after(place, 1, rowFilter())[0] ?? null;
+    if (answer.rows.length === 0) {
       // Nothing is that late.
-      if (answer.rows.length === 0 || first === null) {
-        loader.attached = false;
-        await this.toEnd();
-      } else {
-        await pager.up();
-        this.cursor = first;
-        loader.show(first, 'middle');
-      }
+      loader.attached = false;
+      await this.toEnd();
+      return async () => {};
+    }
+    const { turn } = pager;
+    const arrival = this.#arrive(() => place, 'middle');
+    return async () => {
+      await arrival;
+      if (pager.turn === turn) this.cursor = row();
       changed();
     };
   }
@@ -131,8 +134,23 @@ export class Journey {
     return row === null ? null : this.#parts.buffer.at(row.log, row.generation, row.logOffset) ?? null;
   }
 
-  /** Shows what is around a row after other rows were loaded. @param {Entry} row @param {'top' | 'middle'} align */
-  #show(row, align) {
-    this.#parts.loader.show(this.#same(row) ?? row, align);
+  /**
+   * Shows what is around a place, after other rows were loaded. It is shown at once, so that the page shows no other rows
+   * than there are, and again when the rows before it are here: without them it could not stand in the middle, and of rows
+   * that arrived it is not known yet what stands between them.
+   * @param {() => import('./place.js').Place} place
+   * @param {'top' | 'middle'} align
+   */
+  async #arrive(place, align) {
+    const { buffer, loader, pager, follow, rowViewport, rowFilter } = this.#parts;
+    const { turn } = pager;
+    loader.show(place(), align);
+    for (let isFirst = align === 'middle'; isFirst || buffer.isBeforeRun(place(), rowFilter()); isFirst = false) {
+      const seen = rowViewport.firstInSight();
+      await pager.up();
+      // The reader may have gone elsewhere.
+      if (pager.turn !== turn || follow.following || rowViewport.firstInSight() !== seen) return;
+      loader.show(place(), align);
+    }
   }
 }

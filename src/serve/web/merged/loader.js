@@ -47,6 +47,8 @@ export class MergedLoader {
     const { buffer, rowViewport, follow } = this.#parts;
     const missing = this.#redrawChanged();
     buffer.changed.clear();
+    if (buffer.isRenumbered) this.#renewEnds();
+    buffer.isRenumbered = false;
     if (buffer.isFlooded) this.refilter();
     buffer.isFlooded = false;
     if (this.attached && !buffer.paged.isJoined) this.#detach();
@@ -206,6 +208,16 @@ export class MergedLoader {
     if (last === null) return;
     rowViewport.to = behind(last);
     this.attached = false;
+  }
+
+  /** Names the ends of the viewport by the places of its rows. */
+  #renewEnds() {
+    const { rowViewport } = this.#parts;
+    const { last } = rowViewport;
+    if (last === null) return;
+    const [first] = /** @type {Generator<Entry>} */ (rowViewport.entries());
+    rowViewport.from = placeOf(first);
+    if (rowViewport.to !== END) rowViewport.to = behind(last);
   }
 
   /** @param {Entry[]} entries @param {Place} from @param {Place} to */

@@ -8,16 +8,26 @@ const ZONES_MS_MAX = 27 * 3_600_000;
 const SAME_MS = 1_000;
 /** How far a stamp may be ahead of the time at which it arrives, and of the line before it. */
 const AHEAD_MS_MAX = 60_000;
+/** A log says times if one of so many rows of a page does. */
+const LOOK_ROWS = 50;
+/** A log says times if the page reads one of so many of its dates as the server does. Others agree by chance. */
+const MISREADS_PER_TIME = 20;
+/** A line without a time that arrives this soon after one with a time continues it, if nothing else is known of the log. */
+const TOGETHER_MS = 1_000;
 
 export class LogClock {
   /** What is added to the times of the log, in ms, because its clock is wrong. */
   shift = 0;
-  /** Whether lines of the log say times. */
-  isTimed = false;
   /** How much the server's times are later than the page's; null while no row has told. @type {number | null} */
   #distance = null;
-  /** Whether the page reads other times than the server. */
-  #misreads = false;
+  /** How many rows of pages were looked at. */
+  #looked = 0;
+  /** In how many of them the page reads the same time as the server. */
+  #agreed = 0;
+  /** In how many of them it reads another one. */
+  #misread = 0;
+  /** When the last row arrived that said a time; null if none did. @type {number | null} */
+  #saidAt = null;
   #parse;
 
   /** @param {(html: string, now: number) => number | null} parse the time in a row's text, in ms since 1970 */
@@ -25,27 +35,46 @@ export class LogClock {
     this.#parse = parse;
   }
 
+  /** Whether lines of the log are known to say times. */
+  get isTimed() {
+    return this.#agreed * MISREADS_PER_TIME > this.#misread;
+  }
+
+  /** Whether its dates are known not to be times of lines, or the page cannot read them. */
+  get #isUntimed() {
+    return !this.isTimed && (this.#misread > 0 || this.#looked >= LOOK_ROWS);
+  }
+
   /**
-   * Compares a row that says its time with what the server reads.
+   * Compares a row of a page with what the server says of it.
    * @param {string} html
-   * @param {number | null} told the time by the server, with the shift
+   * @param {number | null} told the time by the server, with the shift; that of another line, or of arrival, if the row says none
+   * @param {import('../net/wire.js').RowAnnotation} [annotation]
    */
-  learn(html, told) {
+  learn(html, told, annotation) {
+    this.#looked += 1;
     if (told === null) return;
     const time = told - this.shift;
+    if (annotation?.time !== undefined) {
+      if (Math.abs(time - annotation.time) < SAME_MS) this.#agreed += 1;
+      return;
+    }
     const parsed = this.#parse(html, time);
     if (parsed === null) return;
     const distance = time - parsed;
     const quarters = Math.round(distance / QUARTER_MS) * QUARTER_MS;
     const isZone = Math.abs(distance) <= ZONES_MS_MAX && Math.abs(distance - quarters) < SAME_MS;
-    // The time of a line without one is that of another line.
-    this.isTimed = true;
-    if (isZone) this.#distance = quarters;
-    else if (this.#distance === null) this.#misreads = true;
+    if (isZone) {
+      this.#agreed += 1;
+      this.#distance = quarters;
+    } else {
+      this.#misread += 1;
+    }
   }
 
   /**
-   * The time that an arriving row says, with the shift; null if it says none.
+   * The time that an arriving row says, with the shift; null if it says none. A date in a log that says no times is a part
+   * of a message.
    * @param {string} html
    * @param {import('../net/wire.js').RowAnnotation | undefined} annotation
    * @param {number} now
@@ -53,9 +82,19 @@ export class LogClock {
    */
   timeOf(html, annotation, now) {
     if (annotation?.time !== undefined) return annotation.time + this.shift;
+    if (this.#isUntimed) return null;
     const parsed = this.#parse(html, now);
-    if (parsed === null || (this.#misreads && this.#distance === null)) return null;
-    return parsed + (this.#distance ?? 0) + this.shift;
+    return parsed === null ? null : parsed + (this.#distance ?? 0) + this.shift;
+  }
+
+  /**
+   * Whether an arriving row without a time continues the row before it. One date in a message does not make a log a timed
+   * one: its later rows are ordered by arrival.
+   * @param {number | null} now the time of arrival; null for what was there before
+   */
+  continues(now) {
+    if (this.isTimed) return true;
+    return this.#saidAt !== null && !this.#isUntimed && (now === null || now - this.#saidAt <= TOGETHER_MS);
   }
 
   /**
@@ -66,8 +105,8 @@ export class LogClock {
    * @param {number | null} now the time of arrival; null for what was there before
    */
   keyOf(time, before, now) {
-    if (time === null) return this.isTimed || now === null ? before : Math.max(before, now);
-    this.isTimed = true;
+    if (time === null) return now === null || this.continues(now) ? before : Math.max(before, now);
+    this.#saidAt = now ?? -Infinity;
     return Math.max(before, Math.min(time, Math.max(now ?? time, before) + AHEAD_MS_MAX));
   }
 }

@@ -101,7 +101,7 @@ const rowViewport = new RowViewport(byId('rows'), log, () => follow.pin());
 const { decode } = interpretation(location);
 const api = new MergedApi({ ...(encoding !== '' && { encoding }), ...(decode && { decode }) });
 /** @type {Pager} */
-const pager = new Pager({ buffer, api, logs, logsOn, filter: filterParameters, changed: () => drawScheduler.request() });
+const pager = new Pager({ buffer, api, logs, logsOn, filter: filterParameters, changed: () => drawScheduler.request(), recovered: reload });
 /** @type {MergedLoader} */
 const loader = new MergedLoader({ scroller: log, rowViewport, buffer, pager, follow, decorate, redrawn: rowChanged, rowFilter });
 const journey = new Journey({ buffer, pager, loader, follow, rowViewport, rowFilter, changed: () => drawScheduler.request(), say: hint });
@@ -311,7 +311,7 @@ function showTimesOverLog() {
 function updateStatus() {
   showStatus(sources, names, {
     following: follow.following, newLines, unseen, isGathering, isEmpty: loader.isEmpty, isFiltering: isFiltering(),
-    isLoading: pager.isLoading, failure: pager.failure,
+    isLoading: pager.isLoading, failure: pager.failure, missing: pager.missing,
   });
 }
 
@@ -486,27 +486,34 @@ async function connect(source, isServed) {
 
 /** Asks for the last rows, and connects each log where they end. */
 async function begin() {
+  const numbers = logsOnInOrder();
+  const wanted = filterName(filterParameters());
   /** @type {import('./merged-api.js').MergedRows | null} */
   let answer = null;
+  let isServed = true;
   try {
+    // Null if the reader goes elsewhere meanwhile.
     answer = await pager.seek('end');
   } catch (error) {
+    isServed = false;
     hint(`Earlier lines cannot be loaded yet: ${failureWords(error)}`);
   }
-  const numbers = logsOnInOrder();
   for (const source of sources) {
     const read = answer?.logs[numbers.indexOf(source.number)];
     if (read !== undefined) source.begin(read);
-    connect(source, answer !== null);
+    connect(source, isServed);
   }
   // A log begins where its stream does, so that its first rows are of a page.
   isGathering = false;
-  loader.showEnd();
+  if (answer !== null || !isServed) loader.showEnd();
+  // What the reader changed meanwhile has asked for nothing.
+  if (answer !== null && (String(logsOnInOrder()) !== String(numbers) || filterName(filterParameters()) !== wanted)) reload();
   drawScheduler.request();
-  for (let wait = RETRY_MS; answer === null; wait = Math.min(2 * wait, RETRY_MS_MAX)) {
+  for (let wait = RETRY_MS; !isServed && !pager.hasRead; wait = Math.min(2 * wait, RETRY_MS_MAX)) {
     await new Promise((resolve) => { setTimeout(resolve, wait); });
-    answer = await pager.seek('end').catch(() => null);
-    if (answer !== null && follow.following) loader.showEnd();
+    if (pager.hasRead || pager.isSeeking) continue;
+    const first = await pager.seek('end').catch(() => null);
+    if (first !== null && follow.following) loader.showEnd();
     drawScheduler.request();
   }
 }

@@ -30,6 +30,8 @@ export class MergeBuffer {
   arrived = new Set();
   /** Whether more rows are new than are told apart: what is drawn has to be drawn anew. */
   isFlooded = false;
+  /** Whether rows have got other places in the same order: the ends of what is drawn have to be named anew. */
+  isRenumbered = false;
   /** A number that increases with each change. */
   version = 0;
   /** @type {LogClock[]} */
@@ -89,7 +91,7 @@ export class MergeBuffer {
     const clock = this.clocks[log];
     const said = clock.timeOf(html, note, now ?? Date.now());
     strand.key = clock.keyOf(said, strand.key, now);
-    const isTold = said !== null || clock.isTimed;
+    const isTold = said !== null || clock.continues(now);
     const entry = {
       gen: strand.key, offset: strand.nextOffset(), log, logOffset, generation, html, annotation: note ?? null, line: null, time: note?.time ?? now,
       told: said ?? (isTold && strand.key !== NO_KEY ? strand.key : undefined), isTold, element: null,
@@ -120,8 +122,13 @@ export class MergeBuffer {
   /** Lets go of the rows of a log that will arrive again. @param {number} log */
   giveWay(log) {
     const comesAgain = (/** @type {Entry} */ row) => row.log === log && this.live[log].has(row.generation, row.logOffset);
-    for (const row of this.paged.rows) if (comesAgain(row)) this.arrived.delete(row);
+    const gone = this.paged.rows.filter(comesAgain);
+    if (gone.length === 0) return;
+    for (const row of gone) this.#forget(row);
     this.paged.rows = this.paged.rows.filter((row) => !comesAgain(row));
+    // They may be drawn already.
+    this.isFlooded = true;
+    this.version += 1;
   }
 
   /** Changes by how much the clock of a log is thought to be wrong. The pages have to be loaded anew. @param {number} log @param {number} shift */
@@ -195,7 +202,12 @@ export class MergeBuffer {
 
   /** Whether an entry is in the part of the list that is without gaps. @param {Entry} entry @param {RowFilter} choice */
   isInRun(entry, choice) {
-    return !isBefore(entry, this.#floor(choice)) && isBefore(entry, this.#ceiling());
+    return !this.isBeforeRun(entry, choice) && isBefore(entry, this.#ceiling());
+  }
+
+  /** Whether rows may be missing between a place and the part of the list that is without gaps. @param {import('./place.js').Place} place @param {RowFilter} choice */
+  isBeforeRun(place, choice) {
+    return isBefore(place, this.#floor(choice));
   }
 
   /** The entries before one in its log, the nearest first. @param {Entry} entry @param {number} max @returns {Generator<Entry>} */
@@ -246,8 +258,9 @@ export class MergeBuffer {
 
   /** Lets go of what is too much. @param {import('./place.js').Place} from of the viewport @param {import('./place.js').Place} to */
   trim(from, to) {
-    if (this.isFollowing) this.paged.trimTop(from, (log) => this.live[log].start);
-    else this.paged.trimBottom(to);
+    const startOf = (/** @type {number} */ log) => this.live[log].start;
+    if (this.isFollowing) this.paged.trimTop(from, startOf);
+    else this.paged.trimBottom(to, startOf);
   }
 
   /** Rows before this place are not shown, since others may be missing between them. @param {RowFilter} choice */
@@ -295,8 +308,10 @@ export class MergeBuffer {
     if (gone.length === 0) return;
     // A hidden page draws nothing, and nothing is trimmed there.
     if (this.paged.rows.length > 2 * PAGED_MAX) this.trim(END, START);
-    if (this.paged.isJoined) this.paged.takeOver(gone.filter((entry) => entry.marker !== undefined || !entry.isGone));
-    else for (const entry of gone) this.#forget(entry);
+    if (this.paged.isJoined) {
+      this.paged.takeOver(gone.filter((entry) => entry.marker !== undefined || !entry.isGone));
+      this.isRenumbered = true;
+    } else for (const entry of gone) this.#forget(entry);
   }
 
   /** @param {Entry} entry */

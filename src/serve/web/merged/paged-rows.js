@@ -61,8 +61,13 @@ export class PagedRows {
     this.rows.sort(compareRows);
   }
 
-  /** Takes rows that arrived, and for which the live log has no room. @param {Entry[]} entries */
+  /**
+   * Takes rows that arrived, and for which the live log has no room. They are numbered like the others, as rows may be
+   * loaded behind them later.
+   * @param {Entry[]} entries
+   */
   takeOver(entries) {
+    for (const entry of entries) entry.offset = offsetOf(entry.log, this.#numbers[entry.log].last += 1);
     this.rows.push(...entries);
     this.rows.sort(compareRows);
   }
@@ -91,11 +96,17 @@ export class PagedRows {
     }
   }
 
-  /** The same at the bottom. Then rows are missing behind it. @param {import('./place.js').Place} kept */
-  trimBottom(kept) {
+  /**
+   * The same at the bottom. Then rows are missing behind it.
+   * @param {import('./place.js').Place} kept
+   * @param {(log: number) => FilePlace | null} startOf where the arriving rows of a log begin
+   */
+  trimBottom(kept, startOf) {
     const end = Math.max(PAGED_MAX, this.find(kept));
     if (end >= this.rows.length) return;
     const gone = this.rows.splice(end);
+    // The run ended where the rows begin that arrived, and those have moved on.
+    if (this.isJoined) this.bottom = this.bottom.map((place, log) => startOf(log) ?? place);
     this.isJoined = false;
     for (const row of gone.reverse()) if (row.marker === undefined) this.bottom[row.log] = filePlaceOf(row);
   }

@@ -2,6 +2,7 @@
 // place.
 
 import { failureWords } from '../net/api.js';
+import { displayPath } from '../url/multi-log.js';
 import { secondsOf } from './merged-api.js';
 import { PagedRows } from './paged-rows.js';
 import { NO_KEY } from './place.js';
@@ -11,6 +12,10 @@ const ROWS = 300;
 /** The rows of one log of which one says a time, if the log says times. */
 const LOOK_ROWS = 50;
 const RETRY_MS = 1_000;
+/** The pause before a log is tried again without whose rows the others are shown. */
+const RETRY_LOG_MS = 5_000;
+/** The failures of a log that another try does not mend. */
+const FINAL = ['forbidden', 'not-found', 'gone'];
 
 /**
  * @typedef {import('./merge-buffer.js').Entry} Entry
@@ -25,11 +30,14 @@ const RETRY_MS = 1_000;
  * @property {() => Set<number>} logsOn
  * @property {() => Record<string, string>} filter the parameters of the filter; empty without one
  * @property {() => void} changed called when a frame is needed
+ * @property {() => void} recovered called when a log can be read again whose rows are missing
  */
 
 export class Pager {
   /** Whether the place that the reader wants is being loaded. */
   isSeeking = false;
+  /** Whether the server has said what there is. */
+  hasRead = false;
   /** Why the last request failed; empty if it did not. It is repeated. */
   failure = '';
   /** The logs that could not be read. @type {Map<number, import('./merged-api.js').LogFailed>} */
@@ -37,7 +45,8 @@ export class Pager {
   #parts;
   /** Aborts the requests for pages around another place. */
   #turn = new AbortController();
-  #isLoading = { before: false, from: false };
+  /** The requests for more rows at either end. @type {Record<import('./merged-api.js').Way, Promise<void> | null>} */
+  #loading = { before: null, from: null };
 
   /** @param {Parts} parts */
   constructor(parts) {
@@ -46,7 +55,12 @@ export class Pager {
 
   /** Whether rows before or behind those that are here are on their way. */
   get isLoading() {
-    return this.#isLoading.before || this.#isLoading.from || this.isSeeking;
+    return this.#loading.before !== null || this.#loading.from !== null || this.isSeeking;
+  }
+
+  /** Names the place that the reader wants: another place has another turn. @returns {object} */
+  get turn() {
+    return this.#turn;
   }
 
   /**
@@ -60,7 +74,7 @@ export class Pager {
     this.#turn = new AbortController();
     const signal = asking === undefined ? this.#turn.signal : AbortSignal.any([this.#turn.signal, asking]);
     const own = this.#turn;
-    this.#isLoading = { before: false, from: false };
+    this.#loading = { before: null, from: null };
     this.isSeeking = true;
     try {
       const { buffer } = this.#parts;
@@ -75,6 +89,8 @@ export class Pager {
       this.failed = new Map();
       this.#take(answer, numbers, way, true);
       if (typeof where === 'object' && 'row' in where) beginWith(paged, where.row);
+      this.hasRead = true;
+      if (answer.logs.some(isPassing)) this.#awaitFailed(own.signal);
       return answer;
     } catch (error) {
       if (signal.aborted) return null;
@@ -101,6 +117,26 @@ export class Pager {
     }
   }
 
+  /** Why rows of some logs are missing; empty if none are. What is said of a log elsewhere is left out. */
+  get missing() {
+    const { logs } = this.#parts;
+    return [...this.failed].flatMap(([log, why]) => (why.error === 'forbidden' || why.error === 'not-found' ? [] : [failedWords(logs[log], why)])).join('; ');
+  }
+
+  /** Waits until one of the logs can be read that could not be. @param {AbortSignal} signal */
+  async #awaitFailed(signal) {
+    for (;;) {
+      await new Promise((resolve) => { setTimeout(resolve, RETRY_LOG_MS); });
+      for (const [log, why] of this.failed) {
+        if (signal.aborted) return;
+        const read = isPassing(why) ? await this.look(log) : null;
+        if (read === null || isPassing(read) || signal.aborted) continue;
+        this.#parts.recovered();
+        return;
+      }
+    }
+  }
+
   /** Loads the rows before those that are here. */
   up() {
     return this.#more('before');
@@ -111,11 +147,23 @@ export class Pager {
     return this.#more('from');
   }
 
+  /** @param {import('./merged-api.js').Way} way @returns {Promise<void>} */
+  #more(way) {
+    if (this.isSeeking) return Promise.resolve();
+    const present = this.#loading[way];
+    if (present !== null) return present;
+    const loading = this.#load(way).then(() => {
+      if (this.#loading[way] !== loading) return;
+      this.#loading[way] = null;
+      this.#parts.changed();
+    });
+    this.#loading[way] = loading;
+    return loading;
+  }
+
   /** @param {import('./merged-api.js').Way} way */
-  async #more(way) {
-    const { buffer, changed } = this.#parts;
-    if (this.#isLoading[way] || this.isSeeking) return;
-    this.#isLoading[way] = true;
+  async #load(way) {
+    const { buffer, logs, changed } = this.#parts;
     const { signal } = this.#turn;
     try {
       const numbers = this.#logsOn().filter((log) => this.#edge(log, way) !== null);
@@ -124,6 +172,9 @@ export class Pager {
         else buffer.paged.isJoined = true;
       } else {
         const answer = await this.#ask(numbers, way, (log) => ({ place: this.#edge(log, way) }), this.#parts.filter(), signal);
+        // Without the rows of one log that may be read later, those of the others would pass it.
+        const late = answer.logs.findIndex(isPassing);
+        if (late >= 0) throw new Error(failedWords(logs[numbers[late]], answer.logs[late]));
         this.#take(answer, numbers, way, false);
       }
       this.failure = '';
@@ -133,9 +184,6 @@ export class Pager {
       changed();
       await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
     }
-    if (signal.aborted) return;
-    this.#isLoading[way] = false;
-    changed();
   }
 
   /**
@@ -152,18 +200,21 @@ export class Pager {
     /** @type {Map<number, import('./merged-api.js').FilePlace | null>} */
     const places = new Map();
     for (const log of this.#logsOn()) if (isFromEnd || this.#edge(log, way) !== null) places.set(log, isFromEnd ? null : this.#edge(log, way));
+    let failed = '';
     while (places.size > 0) {
       const numbers = [...places.keys()];
       const asked = numbers.map((log) => ({ path: logs[log], shift: buffer.clocks[log].shift, place: places.get(log) }));
       const answer = await api.rows(asked, way, { count: 1, filter }, signal);
       const [entry] = this.#entries(answer, numbers);
       if (entry !== undefined) return entry;
-      if (way === 'from' ? answer.at_end : answer.at_start) return null;
       answer.logs.forEach((log, at) => {
+        if (isPassing(log)) failed = failedWords(logs[numbers[at]], log);
         if ('error' in log) places.delete(numbers[at]);
         else places.set(numbers[at], way === 'from' ? log.next : log.from);
       });
+      if (way === 'from' ? answer.at_end : answer.at_start) break;
     }
+    if (failed !== '') throw new Error(failed);
     return null;
   }
 
@@ -235,7 +286,7 @@ export class Pager {
       const { log: nth, generation } = answer.files[answer.of[at]];
       const log = numbers[nth];
       const told = answer.times[at] ?? null;
-      clocks[log].learn(html, told);
+      clocks[log].learn(html, told, annotation);
       return {
         gen: answer.keys[at] ?? NO_KEY, offset: 0, log, logOffset, generation, html, annotation: annotation ?? null, line: null, time: told, told,
         isTold: true, isPaged: true, element: null,
@@ -265,6 +316,16 @@ function placeIn(where, log) {
 function beginWith(paged, row) {
   const at = paged.rows.findIndex((one) => one.log === row.log && one.generation === row.generation && one.logOffset === row.logOffset);
   if (at > 0) paged.dropFirst(at, (log) => paged.bottom[log]);
+}
+
+/** Whether a log could not be read now, but may be later. @param {LogAnswer} log */
+function isPassing(log) {
+  return 'error' in log && !FINAL.includes(log.error);
+}
+
+/** @param {string} path @param {LogAnswer} log that failed */
+function failedWords(path, log) {
+  return `${displayPath(path)}: ${'error' in log ? log.message : ''}`;
 }
 
 /** A filter as a text that is the same for the same filter. @param {Record<string, string>} filter */

@@ -115,6 +115,8 @@ export class Source {
         this.#generation = String(message.generation);
         if (resuming && !message.recovered) live.reopen({ generation: this.#generation, offset: message.from });
         else live.begin({ generation: this.#generation, offset: message.from });
+        // Pages that came before this answer have rows that now arrive.
+        this.#buffer.giveWay(this.number);
         if (resuming && !message.recovered) this.#addMarker('not-resumed', `could not resume at ${formatClock(Date.now())}: lines may be missing or repeated here`, true);
         if (!this.#opened) this.#historySize = message.size;
         this.#opened = true;

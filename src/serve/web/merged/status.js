@@ -18,6 +18,7 @@ const ANNOUNCE_MS_MIN = 3_000;
  * @property {boolean} isFiltering whether a filter hides rows
  * @property {boolean} isLoading whether more rows are on their way
  * @property {string} failure why they could not be loaded; empty if they could
+ * @property {string} missing why rows of some logs are missing; empty if none are
  */
 
 let announced = '';
@@ -68,11 +69,11 @@ export function showStatus(sources, names, facts) {
  * @param {import('../ui/status.js').StatusText[]} words
  * @param {Facts} facts
  */
-function showEdges(sources, words, { following, newLines, isGathering, isEmpty, isFiltering, isLoading, failure }) {
+function showEdges(sources, words, { following, newLines, isGathering, isEmpty, isFiltering, isLoading, failure, missing }) {
   byId('new-lines').hidden = following || isGathering;
   setText(byId('new-lines-count'), newLines > 0 ? plural(newLines, 'new line') : 'Go to the end');
-  byId('older').hidden = failure === '';
-  setText(byId('older'), `More lines cannot be loaded now: ${failure}`);
+  byId('older').hidden = failure === '' && missing === '';
+  setText(byId('older'), failure !== '' ? `More lines cannot be loaded now: ${failure}` : `Lines are missing here: ${missing}`);
   byId('notice').hidden = !isEmpty || isGathering;
   const [title, text] = isFiltering && isLoading ? ['Searching all of these logs…', ''] : emptyText(sources, words, isFiltering);
   setText(byId('notice-title'), title);
