@@ -33,7 +33,6 @@ pub fn filtered(
     request: RowsRequest,
     pattern: &Pattern,
 ) -> Result<RowRange, SearchError> {
-    let until = Instant::now() + TIME_MAX;
     let filter = RowFilter {
         pattern,
         matcher: TraceMatcher::default(),
@@ -46,12 +45,12 @@ pub fn filtered(
         weight: 0,
     };
     Ok(match request.place {
-        RowPosition::From(offset) => forward(snapshot, offset.min(snapshot.end), filter, until)?,
-        RowPosition::Before(offset) => backward(snapshot, offset.min(snapshot.end), filter, until)?,
+        RowPosition::From(offset) => forward(snapshot, offset.min(snapshot.end), filter, TIME_MAX)?,
+        RowPosition::Before(offset) => backward(snapshot, offset.min(snapshot.end), filter)?,
         RowPosition::Line(line) => {
             let start =
                 index.start_of(snapshot, line)?.ok_or(SearchError::Counting(index.indexed()))?;
-            forward(snapshot, start, filter, until)?
+            forward(snapshot, start, filter, TIME_MAX)?
         }
     })
 }
@@ -60,12 +59,16 @@ fn forward(
     snapshot: &Snapshot,
     from: Offset,
     mut filter: RowFilter<'_>,
-    until: Instant,
+    time: Duration,
 ) -> Result<RowRange, SearchError> {
     filter.matcher = TraceMatcher::starting_at(snapshot, from, filter.pattern)?;
     let to = Offset(from.0.saturating_add(SEARCH_BYTES_MAX)).min(snapshot.end);
     let mut scan = Scan::new(snapshot, from, to, filter.form)?;
-    scan.run(&mut filter, until)?;
+    scan.run(&mut filter, Instant::now() + time)?;
+    // However slow it is, an answer gets on: who asks again from the same place gets the same.
+    while scan.position() <= from && !scan.is_done() && !filter.is_full(filter.rows.len()) {
+        scan.run(&mut filter, Instant::now() + time)?;
+    }
     let next = scan.position();
     let at_end = scan.is_done() && next >= snapshot.end;
     // A row that can still grow is searched again, even if it does not match so far.
@@ -78,8 +81,8 @@ fn backward(
     snapshot: &Snapshot,
     next: Offset,
     mut filter: RowFilter<'_>,
-    until: Instant,
 ) -> Result<RowRange, SearchError> {
+    let until = Instant::now() + TIME_MAX;
     let floor = next.0.saturating_sub(SEARCH_BYTES_MAX);
     let mut found: VecDeque<RenderedRow> = VecDeque::new();
     let (mut from, mut window) = (next, WINDOW_BYTES);
@@ -246,6 +249,28 @@ mod tests {
         let found = filtered(snapshot, &LineIndex::default(), request, pattern).unwrap();
         assert!(found.rows.len() <= count);
         found
+    }
+
+    #[test]
+    fn an_answer_gets_on_however_slow_the_search_is() {
+        let log = format!("{}\n", "x".repeat(9000)).repeat(200);
+        let (snapshot, _kept) = snapshot_of(log.as_bytes());
+        let spec = PatternSpec { pattern: Some("nowhere".to_owned()), ..PatternSpec::default() };
+        let pattern = Pattern::new(&spec).unwrap();
+        let filter = RowFilter {
+            pattern: &pattern,
+            matcher: TraceMatcher::default(),
+            form: Form::TextRows,
+            count: 9,
+            keeps_last: false,
+            has_dropped: false,
+            open: None,
+            rows: VecDeque::new(),
+            weight: 0,
+        };
+        let from = Offset(9001);
+        let range = forward(&snapshot, from, filter, Duration::from_micros(1)).unwrap();
+        assert!(range.next > from && !range.at_end, "{range:?}");
     }
 
     proptest! {

@@ -28,24 +28,44 @@ pub struct Strand {
 }
 
 impl Strand {
-    /// The rows that were read in this direction. In one log keys never fall: where they do, because
-    /// the log is far out of order, a row stands at the key of the row that was read before it.
+    /// The rows that were read in this direction, and the nearest row that was not. In one log keys
+    /// never fall: where they do, because the log is far out of order, a row stands at the key of the
+    /// row that was read before it.
+    ///
+    /// A row without a key has that of the last row before it in the log that has one. If that was not
+    /// read, the row stands as near to the place as the rows between allow: it comes next to the rows of
+    /// its own log, and does not hide that others may come before those of other logs.
     #[must_use]
-    pub fn new(mut keys: Vec<Key>, edge: Option<Key>, direction: Direction) -> Self {
-        let mut bound = None;
-        let mut level = |key: Key| {
-            let level = match (direction, bound) {
-                (_, None) => key,
-                (Direction::Forward, Some(bound)) => key.max(bound),
-                (Direction::Backward, Some(bound)) => key.min(bound),
-            };
-            bound = Some(level);
-            level
+    pub fn new(
+        mut keys: Vec<Option<Key>>,
+        edge: Option<Option<Key>>,
+        direction: Direction,
+    ) -> Self {
+        let mut bound = match direction {
+            Direction::Forward => Key::MIN,
+            Direction::Backward => Key::MAX,
         };
-        match direction {
-            Direction::Forward => keys.iter_mut().for_each(|key| *key = level(*key)),
-            Direction::Backward => keys.iter_mut().rev().for_each(|key| *key = level(*key)),
-        }
+        let mut level = |key: Option<Key>| {
+            bound = match direction {
+                Direction::Forward => key.map_or(bound, |key| key.max(bound)),
+                Direction::Backward => key.map_or(bound, |key| key.min(bound)),
+            };
+            bound
+        };
+        let keys: Vec<Key> = match direction {
+            Direction::Forward => keys.into_iter().map(&mut level).collect(),
+            Direction::Backward => {
+                // Forward, the bound is the key of the last row that has one.
+                let mut last = edge.flatten();
+                for key in &mut keys {
+                    *key = key.or(last);
+                    last = *key;
+                }
+                let mut keys: Vec<Key> = keys.into_iter().rev().map(&mut level).collect();
+                keys.reverse();
+                keys
+            }
+        };
         let edge = edge.map(level);
         Self { keys, edge }
     }
@@ -106,8 +126,10 @@ mod tests {
     use proptest::prelude::*;
 
     fn merged(logs: &[(&[Key], Option<Key>)], direction: Direction, count: usize) -> Vec<usize> {
-        let strand =
-            |(keys, edge): &(&[Key], Option<Key>)| Strand::new(keys.to_vec(), *edge, direction);
+        let strand = |(keys, edge): &(&[Key], Option<Key>)| {
+            let keys = keys.iter().copied().map(Some).collect();
+            Strand::new(keys, edge.map(Some), direction)
+        };
         let strands: Vec<Strand> = logs.iter().map(strand).collect();
         merge(&strands, direction, count, |_, _| true)
     }
@@ -137,15 +159,35 @@ mod tests {
         assert!(merged(&logs, Direction::Forward, 9).is_empty());
     }
 
+    #[test]
+    fn a_row_without_a_key_has_that_of_the_row_before_it() {
+        let two = |keys: &[Option<Key>], edge, direction| {
+            let other = Strand::new(vec![Some(1), Some(4), Some(8)], None, direction);
+            merge(&[Strand::new(keys.to_vec(), edge, direction), other], direction, 9, |_, _| true)
+        };
+        let keys = [Some(2), None, None, Some(6)];
+        assert_eq!(two(&keys, None, Direction::Forward), [1, 0, 0, 0, 1, 0, 1]);
+        assert_eq!(two(&keys, None, Direction::Backward), [1, 0, 1, 0, 0, 0, 1]);
+        // The row that was not read has it.
+        let keys = [None, None, Some(6)];
+        assert_eq!(two(&keys, Some(Some(2)), Direction::Backward), [1, 0, 1, 0, 0]);
+        // Nobody knows it: the row comes next, and what was not read may come next, too.
+        assert_eq!(two(&keys, Some(None), Direction::Backward), [1, 0, 0, 0]);
+        let keys = [None, Some(2), None, Some(6)];
+        assert_eq!(two(&keys, Some(Some(1)), Direction::Backward), [1, 0, 1, 0, 0, 1, 0]);
+        assert_eq!(two(&[], Some(None), Direction::Backward), [0usize; 0]);
+        assert_eq!(two(&[None, Some(6)], Some(None), Direction::Forward), [0, 1, 1, 0]);
+    }
+
     /// The rows of some logs from a cursor on, as if at most so many of each had been read.
     fn page(
-        logs: &[Vec<Key>],
+        logs: &[Vec<Option<Key>>],
         cursor: &mut [usize],
         direction: Direction,
         reads: &[usize],
         count: usize,
     ) -> Vec<(usize, usize)> {
-        let strand = |(log, keys): (usize, &Vec<Key>)| {
+        let strand = |(log, keys): (usize, &Vec<Option<Key>>)| {
             let at = cursor[log];
             let (read, edge) = match direction {
                 Direction::Forward => {
@@ -177,19 +219,32 @@ mod tests {
     proptest! {
         #[test]
         fn pages_forward_and_backward_are_one_sequence(
-            steps in proptest::collection::vec(proptest::collection::vec(0i64..3, 0..40), 1..5),
+            // How much later each row is than the one before it, and whether it says so.
+            steps in proptest::collection::vec(
+                proptest::collection::vec((0i64..3, prop::bool::weighted(0.8)), 0..40), 1..5),
             reads in proptest::collection::vec(1usize..9, 5),
             count in 1usize..20,
             begin in 0.0..1.0f64,
         ) {
-            let rise = |steps: &Vec<i64>| {
-                let mut key = 0;
-                steps.iter().map(|step| { key += step; key }).collect::<Vec<Key>>()
+            // Rows before the first time come first. Of the others, a row that says nothing follows
+            // one that does, so that no key is out of reach.
+            let rise = |steps: &Vec<(i64, bool)>| {
+                let (mut key, mut last) = (0, Some(Key::MIN));
+                steps.iter().map(|(step, says)| {
+                    last = match (says, last) {
+                        (false, Some(Key::MIN)) => last,
+                        (false, Some(_)) => None,
+                        (true, _) | (false, None) => { key += step; Some(key) }
+                    };
+                    (last, if last == Some(Key::MIN) { Key::MIN } else { key })
+                }).collect::<Vec<(Option<Key>, Key)>>()
             };
-            let logs: Vec<Vec<Key>> = steps.iter().map(rise).collect();
-            let mut all: Vec<(Key, usize, usize)> = logs.iter().enumerate().flat_map(|(log, keys)| {
-                keys.iter().enumerate().map(move |(nth, key)| (*key, log, nth))
+            let rows: Vec<Vec<(Option<Key>, Key)>> = steps.iter().map(rise).collect();
+            let mut all: Vec<(Key, usize, usize)> = rows.iter().enumerate().flat_map(|(log, keys)| {
+                keys.iter().enumerate().map(move |(nth, (_, key))| (*key, log, nth))
             }).collect();
+            let logs: Vec<Vec<Option<Key>>> =
+                rows.iter().map(|rows| rows.iter().map(|(said, _)| *said).collect()).collect();
             all.sort_unstable();
             let all: Vec<(usize, usize)> = all.into_iter().map(|(_, log, nth)| (log, nth)).collect();
             let place = (all.len() as f64 * begin) as usize;

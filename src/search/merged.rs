@@ -76,8 +76,10 @@ pub struct LogPage {
     /// Nothing comes after.
     pub at_end: bool,
     /// The key of the line right before the rows that were read backward, or right behind those that
-    /// were read forward.
-    edge: Key,
+    /// were read forward. `None` if nothing says it.
+    edge: Option<Key>,
+    /// Rows without a key come behind one that was not read and may have one.
+    is_far: bool,
 }
 
 impl LogPage {
@@ -123,6 +125,7 @@ impl LogPage {
             let shifted = |time: Option<i64>| time.map(|time| time.saturating_add(clock.shift));
             (shifted(placed.time).or(arrived), shifted(placed.key).or(arrived))
         };
+        let is_far = places.iter().any(|placed| placed.is_far);
         let mut places: Vec<(Option<i64>, Option<i64>)> =
             offsets.iter().zip(places).map(place).collect();
         let edge = match direction {
@@ -137,19 +140,55 @@ impl LogPage {
             next: Position { generation, offset: next },
             at_start,
             at_end,
-            edge: edge.and_then(|(_, key)| key).unwrap_or(NO_KEY),
+            edge: edge.and_then(|(_, key)| key),
+            is_far,
         })
     }
 
     /// The page of a file, and that of the file right behind it.
     #[must_use]
-    pub fn followed_by(mut self, mut later: Self, direction: Direction) -> Self {
+    pub(super) fn followed_by(mut self, mut later: Self, direction: Direction) -> Self {
+        if let Some(last) = self.rows.last() {
+            later.stand_behind(last);
+        }
+        let is_far = self.is_far || (later.is_far && self.rows.iter().all(|row| row.key.is_none()));
         self.rows.append(&mut later.rows);
         let edge = match direction {
             Direction::Forward => later.edge,
             Direction::Backward => self.edge,
         };
-        Self { next: later.next, at_end: later.at_end, edge, ..self }
+        Self { next: later.next, at_end: later.at_end, edge, is_far, ..self }
+    }
+
+    /// Whether the last row of the file before would say where rows of this one stand.
+    pub(super) fn lacks_key(&self, direction: Direction) -> bool {
+        let is_edge = direction == Direction::Backward && self.edge.is_none();
+        !self.is_far && (is_edge || self.rows.first().is_some_and(|row| row.key.is_none()))
+    }
+
+    /// Lines before the first time of a file stand where the last row of the file before does.
+    pub(super) fn stand_behind(&mut self, last: &PlacedRow) {
+        if self.is_far {
+            return;
+        }
+        for row in self.rows.iter_mut().take_while(|row| row.key.is_none()) {
+            row.time = row.time.or(last.time);
+            row.key = last.key;
+        }
+        self.edge = self.edge.or(last.key);
+    }
+
+    /// The same for the last row of a page of the file before.
+    pub(super) fn stand_behind_page(&mut self, before: &Self) {
+        if let Some(last) = before.rows.last() {
+            self.stand_behind(last);
+            self.is_far |= last.key.is_none() && before.is_far;
+        }
+    }
+
+    /// The weight of its rows.
+    pub(super) fn weight(&self) -> usize {
+        self.rows.iter().map(|placed| placed.row.weight()).sum()
     }
 
     /// Where a row begins at the end of the log to which later bytes may add.
@@ -169,12 +208,14 @@ impl LogPage {
     }
 
     fn strand(&self, direction: Direction) -> Strand {
-        let keys = self.rows.iter().map(|row| row.key.unwrap_or(NO_KEY)).collect();
+        // Rows of which nothing says where they stand come first.
+        let known = |key: Option<Key>| key.or((!self.is_far).then_some(NO_KEY));
+        let keys = self.rows.iter().map(|row| known(row.key)).collect();
         let is_all = match direction {
             Direction::Forward => self.at_end,
             Direction::Backward => self.at_start,
         };
-        Strand::new(keys, Some(self.edge).filter(|_| !is_all), direction)
+        Strand::new(keys, (!is_all).then_some(known(self.edge)), direction)
     }
 }
 
@@ -384,13 +425,12 @@ mod tests {
             let mut all: Vec<(i64, usize, usize, u64, String)> = Vec::new();
             let (mut snapshots, mut kept) = (Vec::new(), Vec::new());
             for (log, (lines, shift)) in logs.iter().zip(&shifts).enumerate() {
-                let mut lines = lines.clone();
-                // A log without times stands before the others.
-                lines.insert(0, (0, Some(0)));
-                let (text, keys) = log_of((b'a' + log as u8) as char, &lines);
+                let (text, keys) = log_of((b'a' + log as u8) as char, lines);
                 let mut offset = 0;
                 for (nth, (row, key)) in text.lines().zip(keys).enumerate() {
-                    all.push((key + shift, log, nth, offset, row.to_owned()));
+                    // Lines before the first time come first.
+                    let key = if key == NO_KEY { NO_KEY } else { key + shift };
+                    all.push((key, log, nth, offset, row.to_owned()));
                     offset += row.len() as u64 + 1;
                 }
                 let (snapshot, directory) = snapshot_of(text.as_bytes());
@@ -420,13 +460,18 @@ mod tests {
             };
             prop_assert_eq!(logs.down(&places), expected(&all[place..]));
             prop_assert_eq!(logs.up(&places), expected(&all[..place]));
-            if let Some(row) = all.get(place) {
+            if let Some(row) = all.get(place).filter(|row| row.0 != NO_KEY) {
                 // The place of a time is that of the first row that is not before it.
-                let first = all.partition_point(|other| other.0 < row.0);
                 let sought = logs.snapshots.iter().zip(&logs.clocks);
                 let places: Vec<Offset> =
                     sought.map(|(log, clock)| log.seek_key(row.0, clock).unwrap()).collect();
-                prop_assert_eq!(logs.down(&places), expected(&all[first..]));
+                // The lines before the first time of a log belong to it.
+                let is_found = |other: &&(i64, usize, usize, u64, String)| {
+                    let is_head = other.0 == NO_KEY && places[other.1] == Offset(0);
+                    other.0 >= row.0 || is_head
+                };
+                let found: Vec<_> = all.iter().filter(is_found).cloned().collect();
+                prop_assert_eq!(logs.down(&places), expected(&found));
             }
         }
     }

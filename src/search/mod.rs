@@ -14,6 +14,7 @@ pub mod levels;
 pub mod limiter;
 pub mod merge;
 pub mod merged;
+pub mod merged_files;
 pub mod pattern;
 mod plain;
 pub mod rows;

@@ -23,45 +23,56 @@ const JUDGES_MIN: usize = 3;
 const JUDGES_BYTES: u64 = 64 * 1024;
 /// How far back the last time is looked for that was before a place, in bytes.
 const BACK_BYTES_MAX: u64 = 8 * 1024 * 1024;
+/// How much is read back for all the places of one call, in bytes.
+const BACK_BYTES_IN_ALL: u64 = 32 * 1024 * 1024;
 /// The first step of that. Each further one is so many times as long.
 const BACK_BYTES_MIN: u64 = 64 * 1024;
 const BACK_FACTOR: u64 = 4;
 
 /// A line, its time and its key, both in milliseconds since 1970.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Placed {
     /// The time that it says, or that of the last line before it that says one.
     pub time: Option<i64>,
     /// Where it stands among the lines of other logs. `None` if no line up to it says a time.
     pub key: Option<i64>,
+    /// It has no key because not all lines before it were read: one that is far away may say a time.
+    pub is_far: bool,
 }
 
 impl<R: Fn(u64, usize) -> io::Result<Vec<u8>>> TimedFile<R> {
     /// The places of the lines that contain the bytes at these ascending offsets. Far from each other
-    /// they cost the read of 320 KiB each.
+    /// they cost the read of 320 KiB each, and of 32 MiB in all where no times are near.
     ///
     /// # Errors
     /// Those of the reads.
     pub fn places(&mut self, offsets: &[u64]) -> io::Result<Vec<Placed>> {
         if !self.is_timed() {
-            return Ok(vec![Placed { time: None, key: None }; offsets.len()]);
+            return Ok(vec![Placed::default(); offsets.len()]);
         }
-        let mut places = Vec::with_capacity(offsets.len());
+        let mut places: Vec<Placed> = Vec::with_capacity(offsets.len());
+        let mut back = Back { left: BACK_BYTES_IN_ALL, known: None };
         for near in offsets.chunk_by(|one, next| next.saturating_sub(*one) <= WINDOW_BYTES) {
-            self.places_near(near, &mut places)?;
+            self.places_near(near, &mut places, &mut back)?;
+            back.known = near.last().copied().zip(places.last().copied());
         }
         Ok(places)
     }
 
     /// The same for offsets that are not far from each other.
-    fn places_near(&mut self, offsets: &[u64], places: &mut Vec<Placed>) -> io::Result<()> {
+    fn places_near(
+        &mut self,
+        offsets: &[u64],
+        places: &mut Vec<Placed>,
+        back: &mut Back,
+    ) -> io::Result<()> {
         let Some(first) = offsets.first() else { return Ok(()) };
         let start = self.align(first.saturating_sub(WINDOW_BYTES + LINE_BYTES_MAX as u64));
         let known = places.len();
         let mut order = Order::default();
         let mut wanted = offsets.iter();
         let mut next = wanted.next().copied();
-        let mut present = Placed { time: None, key: None };
+        let mut present = Placed::default();
         let mut take = |offset: u64, placed: Placed| {
             while next.is_some_and(|at| at < offset) {
                 places.push(present);
@@ -83,18 +94,20 @@ impl<R: Fn(u64, usize) -> io::Result<Vec<u8>>> TimedFile<R> {
         places.resize(known + offsets.len(), present);
         let is_missing = |placed: &Placed| placed.key.is_none();
         if start > 0 && places.get(known).is_some_and(is_missing) {
-            let before = self.last_before(start)?;
+            let Placed { time, is_far, .. } = self.last_before(start, back)?;
             for placed in places[known..].iter_mut().take_while(|placed| is_missing(placed)) {
-                *placed = Placed { time: placed.time.or(before), key: before };
+                *placed = Placed { time: placed.time.or(time), key: time, is_far };
             }
         }
         Ok(())
     }
 
-    /// The last time that a line says before a place.
-    fn last_before(&mut self, place: u64) -> io::Result<Option<i64>> {
+    /// The place of the last line before an offset, by the last time that a line says.
+    fn last_before(&mut self, place: u64, back: &mut Back) -> io::Result<Placed> {
+        let at = |time| Placed { time, key: time, is_far: false };
         let (mut to, mut reach) = (place, BACK_BYTES_MIN);
-        let floor = place.saturating_sub(BACK_BYTES_MAX);
+        let bound = place.saturating_sub(BACK_BYTES_MAX.min(back.left));
+        let floor = back.known.map_or(bound, |(offset, _)| bound.max(offset.min(place)));
         while to > floor {
             let from = self.align(to.saturating_sub(reach).max(floor));
             let mut last = None;
@@ -102,13 +115,26 @@ impl<R: Fn(u64, usize) -> io::Result<Vec<u8>>> TimedFile<R> {
                 last = line.time.or(last);
                 ControlFlow::Continue(())
             })?;
+            back.left = back.left.saturating_sub(to - from);
             if last.is_some() {
-                return Ok(last);
+                return Ok(at(last));
             }
             (to, reach) = (from, reach * BACK_FACTOR);
         }
-        Ok(None)
+        Ok(match back.known {
+            Some((_, Placed { time: Some(time), .. })) => at(Some(time)),
+            Some((offset, known)) if offset >= floor => Placed { is_far: known.is_far, ..at(None) },
+            _ => Placed { is_far: to > 0, ..at(None) },
+        })
     }
+}
+
+/// What the places before have told about what is read back for the next ones.
+struct Back {
+    /// What may still be read, in bytes.
+    left: u64,
+    /// The last offset of which the place is known, and that place.
+    known: Option<(u64, Placed)>,
 }
 
 /// Gives the lines of a file their keys, one after the other. A line has its key once the times behind
@@ -172,7 +198,7 @@ impl Order {
             self.greatest.pop_front();
         }
         let key = self.greatest.front().map(|(_, time)| *time).or(self.last_counted);
-        placed(offset, Placed { time: self.last, key })
+        placed(offset, Placed { time: self.last, key, is_far: false })
     }
 
     /// Whether most of the next lines are much earlier than a time.
@@ -198,6 +224,7 @@ mod tests {
     use crate::encoding::Newline;
     use crate::time::{Reading, Zone};
     use proptest::prelude::*;
+    use std::cell::Cell;
     use std::time::{Duration, UNIX_EPOCH};
 
     /// 2026-11-28T14:02:00Z in seconds.
@@ -279,8 +306,45 @@ mod tests {
         assert!(at > 3 * WINDOW_BYTES);
         let time = Some(T * 1000 + 500);
         let places = file_of(&log).places(&[at]).unwrap();
-        assert_eq!(places, [Placed { time, key: time }]);
+        assert_eq!(places, [Placed { time, key: time, is_far: false }]);
         assert_eq!(file_of("a\nb\n").places(&[0, 2, 9]).unwrap().len(), 3);
+    }
+
+    #[test]
+    fn how_far_back_is_read_is_bounded_for_all_places_together() {
+        let silent = "a line that says no time\n";
+        let stretch = silent.repeat(60 * 1024 * 1024 / silent.len());
+        let read_for = |log: &str, step: usize| {
+            let read = Cell::new(0);
+            let reading = |from: u64, len: usize| {
+                let from = (from as usize).min(log.len());
+                let bytes = log.as_bytes()[from..log.len().min(from + len)].to_vec();
+                read.set(read.get() + bytes.len());
+                Ok(bytes)
+            };
+            let end = log.len() as u64;
+            let written = UNIX_EPOCH + Duration::from_secs(T as u64 + 86_400);
+            let mut file =
+                TimedFile::open(reading, end, Newline::Byte, written, &Zone::UTC).unwrap();
+            assert!(file.is_timed());
+            let offsets: Vec<u64> = (0..end).step_by(step).skip(1).collect();
+            read.set(0);
+            let places = file.places(&offsets).unwrap();
+            (places, read.get() / (1024 * 1024))
+        };
+        // The time at the beginning is looked for once, not for each place.
+        let (places, read) = read_for(&(line(1000, "one") + &stretch), 2 * 1024 * 1024);
+        let time = Some(T * 1000 + 1000);
+        assert!(places.iter().all(|placed| *placed == Placed { time, key: time, is_far: false }));
+        assert!(read < 90, "{read} MiB");
+        // Here it is too far away for the first place, and no one knows the keys of the others.
+        let far = line(1000, "one") + &stretch + &line(3000, "end");
+        let (places, read) = read_for(&far, 9 * 1024 * 1024);
+        assert_eq!(places, [Placed { is_far: true, ..Placed::default() }; 6]);
+        assert!(read < 40, "{read} MiB");
+        // That no line says a time before the first of these is known.
+        let (places, _) = read_for(&(stretch + &line(1000, "one")), 7 * 1024 * 1024);
+        assert_eq!(places[..4], [Placed::default(); 4]);
     }
 
     proptest! {

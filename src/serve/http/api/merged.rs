@@ -5,6 +5,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures_util::future::join_all;
 use hyper::{Response, StatusCode};
@@ -14,7 +15,8 @@ use crate::log::{LogPath, Offset, Refusal};
 use crate::search::history::HistoryRows;
 use crate::search::merge::Direction;
 use crate::search::merged::{Clock, LogPage, LogRequest, merged};
-use crate::search::pattern::Pattern;
+use crate::search::merged_files::{FilesPage, Step};
+use crate::search::pattern::{Pattern, PatternSpec};
 use crate::search::{History, RowPosition, SearchError, Snapshot};
 use crate::serve::App;
 use crate::serve::body::Body;
@@ -99,6 +101,17 @@ fn parse_shift(value: &str) -> Result<i64, BadParameter> {
     })
 }
 
+/// The patterns by which rows of these logs are filtered, each once.
+fn distinct(logs: &[LogQuery]) -> Vec<PatternSpec> {
+    let mut specs: Vec<PatternSpec> = Vec::new();
+    for LogQuery { query, .. } in logs {
+        if query.filter && !specs.contains(&query.sought) {
+            specs.push(query.sought.clone());
+        }
+    }
+    specs
+}
+
 /// Answers a request for rows of several logs.
 ///
 /// # Errors
@@ -110,6 +123,14 @@ pub(in crate::serve) async fn merged_rows(
 ) -> Result<Response<Body>, Refused> {
     let MergedQuery { logs, direction } = request;
     let count = logs.first().map_or(0, |log| log.query.count);
+    let mut patterns = Vec::new();
+    for spec in distinct(&logs) {
+        match compile(app, spec.clone()).await {
+            Ok(Ok(pattern)) => patterns.push((spec, pattern)),
+            Ok(Err(bad)) => return Ok(bad_pattern(&bad)),
+            Err(_) => return Err(Refusal::Unreadable.into()),
+        }
+    }
     let mut reads = Vec::with_capacity(logs.len());
     let mut permits = Vec::new();
     for LogQuery { path, query, shift } in logs {
@@ -119,14 +140,9 @@ pub(in crate::serve) async fn merged_rows(
         if log.as_ref().is_ok_and(|log| app.hub.registry().viewers(log) == 0) {
             permits.push(app.admit_viewer().ok_or_else(Refused::full)?);
         }
-        let pattern = match query.filter {
-            true => match compile(app, query.sought.clone()).await {
-                Ok(Ok(pattern)) => Some(pattern),
-                Ok(Err(bad)) => return Ok(bad_pattern(&bad)),
-                Err(_) => return Err(Refusal::Unreadable.into()),
-            },
-            false => None,
-        };
+        let mut compiled =
+            patterns.iter().filter(|(spec, _)| query.filter && *spec == query.sought);
+        let pattern = compiled.next().map(|(_, pattern)| pattern.clone());
         let clock = Clock { zone: query.range.zone.clone(), shift };
         let read = LogRead { app, query, pattern, clock, direction };
         reads.push(async move {
@@ -186,8 +202,8 @@ impl LogRead<'_> {
 
     /// Rows of a log and its old files, from file to file.
     async fn page_of_history(&self, history: History) -> Result<LogPage, SearchError> {
-        let (hub, files) = (&self.app.hub, history.files().len());
-        let (snapshot, mut at, offset) = match (self.query.at_time, self.query.place) {
+        let (hub, files, begun) = (&self.app.hub, history.files().len(), Instant::now());
+        let (snapshot, at, offset) = match (self.query.at_time, self.query.place) {
             (Some(time), _) => self.seek_in_history(&history, time).await?,
             (None, place) => {
                 let place = match (place, self.direction) {
@@ -206,35 +222,25 @@ impl LogRead<'_> {
                 }
             }
         };
-        let mut page = self.read(snapshot, offset, self.query.count).await?;
-        let first = at;
-        loop {
-            // What is searched for one answer is bounded.
-            let left = self.query.count.saturating_sub(page.rows.len());
-            let has_more = match self.direction {
-                Direction::Forward => page.at_end && at + 1 < files,
-                Direction::Backward => page.at_start && at > 0,
-            };
-            if left == 0 || !has_more || self.pattern.is_some() {
-                break;
-            }
-            at = if self.direction == Direction::Forward { at + 1 } else { at - 1 };
-            let snapshot = match history.snapshot(hub, at).await {
-                Ok(snapshot) => snapshot,
+        let page = self.read(snapshot, offset, self.query.count).await?;
+        let (wanted, is_search) = ((self.direction, self.query.count), self.pattern.is_some());
+        let mut page = FilesPage::new(page, at, files, wanted, is_search, begun);
+        while let Some(step) = page.next_step(Instant::now()) {
+            let (Step::Rows { at, .. } | Step::LastRow { at }) = step;
+            let read = match history.snapshot(hub, at).await {
+                Ok(snapshot) => Some(match step {
+                    Step::Rows { count, .. } => {
+                        self.read(snapshot, offset_of(None, self.direction), count).await?
+                    }
+                    Step::LastRow { .. } => self.read_last(snapshot).await?,
+                }),
                 // It has gone since the files were listed.
-                Err(SearchError::Gone(_)) => continue,
+                Err(SearchError::Gone(_)) => None,
                 Err(error) => return Err(error),
             };
-            let begin = offset_of(None, self.direction);
-            let other = self.read(snapshot, begin, left).await?;
-            page = match self.direction {
-                Direction::Forward => page.followed_by(other, self.direction),
-                Direction::Backward => other.followed_by(page, self.direction),
-            };
+            page = page.with(step, read);
         }
-        page.at_start &= at.min(first) == 0;
-        page.at_end &= at.max(first) + 1 == files;
-        Ok(page)
+        Ok(page.finish())
     }
 
     async fn seek(&self, snapshot: &Snapshot, time: i64) -> Result<Offset, SearchError> {
@@ -267,14 +273,27 @@ impl LogRead<'_> {
         offset: Offset,
         count: usize,
     ) -> Result<LogPage, SearchError> {
-        let (pattern, clock) = (self.pattern.clone(), self.clock.clone());
-        let (direction, form) = (self.direction, self.query.form);
-        let limiter = self.app.limiter.of(&snapshot);
+        let request =
+            LogRequest { direction: self.direction, offset, count, form: self.query.form };
+        self.read_rows(snapshot, request, self.pattern.clone()).await
+    }
+
+    /// The last row of a file.
+    async fn read_last(&self, snapshot: Snapshot) -> Result<LogPage, SearchError> {
+        let (direction, offset) = (Direction::Backward, Offset(u64::MAX));
+        let request = LogRequest { direction, offset, count: 1, form: self.query.form };
+        self.read_rows(snapshot, request, None).await
+    }
+
+    async fn read_rows(
+        &self,
+        snapshot: Snapshot,
+        request: LogRequest,
+        pattern: Option<Pattern>,
+    ) -> Result<LogPage, SearchError> {
+        let (clock, limiter) = (self.clock.clone(), self.app.limiter.of(&snapshot));
         let is_search = pattern.is_some();
-        let read = move || {
-            let request = LogRequest { direction, offset, count, form };
-            LogPage::read(&snapshot, request, pattern.as_ref(), &clock)
-        };
+        let read = move || LogPage::read(&snapshot, request, pattern.as_ref(), &clock);
         if is_search { limiter.time_slice(read).await } else { limiter.quick(read).await }
     }
 }
@@ -312,6 +331,18 @@ pub(super) fn failure(error: &SearchError) -> (&'static str, &'static str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pattern_of_several_logs_is_compiled_once() {
+        let patterns = |asked: &str| {
+            let specs = distinct(&MergedQuery::parse(asked).unwrap().logs);
+            specs.into_iter().filter_map(|spec| spec.pattern).collect::<Vec<_>>()
+        };
+        assert_eq!(patterns("filter=1&log=/a&q=x&log=/b&q=y&log=/c&q=x"), ["x", "y"]);
+        assert_eq!(patterns(&format!("q=x&filter=1{}", "&log=/a".repeat(8))), ["x"]);
+        assert_eq!(patterns("q=x&log=/a&filter=1&log=/b"), ["x"]);
+        assert!(patterns("q=x&log=/a&log=/b").is_empty());
+    }
 
     #[test]
     fn parameters_are_of_all_logs_or_of_one_and_wrong_ones_are_named() {
