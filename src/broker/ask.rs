@@ -155,6 +155,8 @@ pub enum Request {
         from: RemotePosition,
         /// How many at most.
         length: usize,
+        /// Also which generation had the log's name after this one. To find that may take long.
+        next: bool,
     },
 }
 
@@ -173,10 +175,11 @@ impl Request {
                 (ask("list").with(PAGE, page).with_some(TAG, *known), Bytes::new())
             }
             Self::Past { path } => (ask("past").with(PATH, encode_path(path)), Bytes::new()),
-            Self::Range { path, from, length } => {
+            Self::Range { path, from, length, next } => {
                 let fields = ask("range").with(PATH, encode_path(path));
                 let fields = fields.with(GENERATION, from.generation).with(OFFSET, from.offset);
-                (fields.with(LENGTH, length), Bytes::new())
+                let fields = fields.with(LENGTH, length).with_some(NEXT, next.then_some(1));
+                (fields, Bytes::new())
             }
         }
     }
@@ -203,6 +206,7 @@ impl Request {
                     path: decode_path(fields.text(PATH)?),
                     from: RemotePosition { generation, offset },
                     length: fields.parse(LENGTH)?,
+                    next: fields.get(NEXT).is_some(),
                 }
             }
             _ => return Err(BadField { name: ASK, value: Some(kind.to_owned()) }),
@@ -263,7 +267,7 @@ pub enum Answer {
         size: u64,
         /// Those that were asked for, or the first of them.
         bytes: Bytes,
-        /// The generation that had the log's name after this one, if that is known.
+        /// The generation that had the log's name after this one, if that was asked and is known.
         next: Option<Successor>,
     },
     /// The files that had the name of a log before.
@@ -442,10 +446,12 @@ mod tests {
                 .prop_map(|(logs, tell)| Request::Want { logs, tell }),
             (any::<usize>(), any::<Option<u64>>())
                 .prop_map(|(page, known)| Request::List { page, known }),
-            (any_path(), any::<u64>(), any::<usize>()).prop_map(move |(path, offset, length)| {
-                let from = RemotePosition { generation, offset: Offset(offset) };
-                Request::Range { path, from, length }
-            }),
+            (any_path(), any::<u64>(), any::<usize>(), any::<bool>()).prop_map(
+                move |(path, offset, length, next)| {
+                    let from = RemotePosition { generation, offset: Offset(offset) };
+                    Request::Range { path, from, length, next }
+                }
+            ),
             any_path().prop_map(|path| Request::Past { path }),
         ]
     }

@@ -112,6 +112,19 @@ impl Remote for Edge {
         })
     }
 
+    fn ending(
+        &self,
+        log: &RemoteName,
+        generation: &Generation,
+    ) -> BoxFuture<'static, Result<Fetched, FetchError>> {
+        let (broker, generation) = (self.broker.clone(), *generation);
+        let (host, path) = (log.host.parse::<HostName>(), Arc::clone(&log.path));
+        Box::pin(async move {
+            let Ok(host) = host else { return Err(FetchError::Refused) };
+            fetch::ending(&broker, &host, &path, &generation).await
+        })
+    }
+
     fn past(&self, log: &RemoteName) -> BoxFuture<'static, Result<Vec<RemotePast>, FetchError>> {
         let broker = self.broker.clone();
         let (host, path) = (log.host.parse::<HostName>(), Arc::clone(&log.path));

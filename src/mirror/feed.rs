@@ -370,7 +370,7 @@ impl Pump {
         let (mut all, mut generation) = (Vec::<Between>::new(), from);
         let remote = &self.logs.remote;
         while all.len() < BETWEEN_MAX {
-            let asked = patiently(|| remote.fetch(&self.name, &generation, 0..0)).await;
+            let asked = patiently(|| remote.ending(&self.name, &generation)).await;
             let next = asked.as_ref().ok().and_then(|asked| asked.next);
             // The machine may have another name for the file that it has turned to.
             let is_last = next.is_some_and(|next| {

@@ -84,6 +84,17 @@ impl Remote for LaterRemote {
         }
     }
 
+    fn ending(
+        &self,
+        log: &RemoteName,
+        generation: &Generation,
+    ) -> BoxFuture<'static, Result<Fetched, FetchError>> {
+        match self.0.get() {
+            Some(remote) => remote.ending(log, generation),
+            None => std::future::ready(Err(FetchError::Unreachable)).boxed(),
+        }
+    }
+
     fn past(&self, log: &RemoteName) -> BoxFuture<'static, Result<Vec<RemotePast>, FetchError>> {
         match self.0.get() {
             Some(remote) => remote.past(log),

@@ -201,7 +201,8 @@ impl Logs {
         wanted: Generation,
         offset: Offset,
     ) -> Result<Option<FoundFile>, Refusal> {
-        let asked = self.ask(&name, &wanted).await;
+        // How long it is.
+        let asked = patiently(|| self.remote.fetch(&name, &wanted, 0..0)).await;
         let is_out_of_reach = matches!(asked, Err(FetchError::Unreachable | FetchError::Busy));
         let has = move |spool: &Spool, name: &RemoteName| spool.has(name, &wanted);
         let is_known = asked.is_ok() || self.in_spool(&name, has).await.unwrap_or(false);
@@ -214,11 +215,6 @@ impl Logs {
             _ if is_out_of_reach => Err(Refusal::Unreachable),
             found => Ok(found),
         }
-    }
-
-    /// How long a generation is, and what came after it.
-    async fn ask(&self, name: &RemoteName, generation: &Generation) -> Result<Fetched, FetchError> {
-        patiently(|| self.remote.fetch(name, generation, 0..0)).await
     }
 
     /// The past of a log, as its machine knows it.
@@ -276,7 +272,16 @@ impl Logs {
         if let Some(generation) = known {
             return Some(Successor { generation, is_direct: true });
         }
-        self.ask(&name, &before).await.ok()?.next
+        let next = patiently(|| self.remote.ending(&name, &before)).await.ok()?.next?;
+        let has = move |spool: &Spool, name: &RemoteName| spool.has(name, &before);
+        if next.is_direct
+            && self.in_spool(&name, has).await == Some(true)
+            && let Ok(file) = self.file(&name, before).await
+        {
+            // It is known then while the machine is away, too.
+            file.hear_next(next.generation);
+        }
+        Some(next)
     }
 }
 

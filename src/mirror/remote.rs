@@ -265,8 +265,8 @@ pub trait Remote: fmt::Debug + Send + Sync + 'static {
     /// Bytes of a generation, from the start of `range` on, which has at most [`FETCH_BYTES_MAX`].
     ///
     /// The generation need not be the present one: a file that was rotated away is found again where
-    /// that is possible. An empty range asks for the size alone. It answers within some seconds;
-    /// dropping the future gives up.
+    /// that is possible. An empty range asks for the size alone. What came next need not be in the
+    /// answer. It answers within some seconds; dropping the future gives up.
     ///
     /// # Errors
     ///
@@ -276,6 +276,18 @@ pub trait Remote: fmt::Debug + Send + Sync + 'static {
         log: &RemoteName,
         generation: &Generation,
         range: Range<u64>,
+    ) -> BoxFuture<'static, Result<Fetched, FetchError>>;
+
+    /// How long a generation is now, and which one had the log's name after it, without bytes. That
+    /// costs more than the size alone: files may have to be searched and unpacked for it.
+    ///
+    /// # Errors
+    ///
+    /// See [`FetchError`].
+    fn ending(
+        &self,
+        log: &RemoteName,
+        generation: &Generation,
     ) -> BoxFuture<'static, Result<Fetched, FetchError>>;
 
     /// The files that had a log's name before, the oldest first. Their bytes can be fetched by their

@@ -376,6 +376,7 @@ async fn a_rotation_and_a_truncation_are_told_in_their_place() {
     assert_eq!(edge.fetch(&name, &lost, 0..12).await.unwrap().bytes, "second file\n");
     let old = edge.fetch(&name, &mirror.copies[0].generation, 0..100).await.unwrap();
     assert_eq!((&old.bytes[..], old.size), (&b"first file\nits end\n"[..], 19));
+    let old = edge.ending(&name, &mirror.copies[0].generation).await.unwrap();
     assert!(old.next.is_some_and(|next| next.generation.is(&lost)), "{:?}", old.next);
     std::fs::remove_file(&log).unwrap();
     mirror.until("that it is missing", |mirror| mirror.waiting == [WaitReason::Missing]).await;

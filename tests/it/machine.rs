@@ -315,6 +315,51 @@ impl Machine {
         access.mirror(Arc::new(MirroredLogs::new(Arc::new(self.clone()), spool)));
     }
 
+    /// Bytes, and what came `next`, as an agent says it to who asks for that.
+    fn answer(
+        &self,
+        log: &RemoteName,
+        generation: &Generation,
+        range: Range<u64>,
+        next: bool,
+    ) -> BoxFuture<'static, Result<Fetched, FetchError>> {
+        let mut state = self.0.lock().unwrap();
+        state.asked += 1;
+        if let Some(hanging) = &state.hangs {
+            let mut end = hanging.subscribe();
+            return async move {
+                while end.changed().await.is_ok() {}
+                Err(FetchError::Unreachable)
+            }
+            .boxed();
+        }
+        let path = std::str::from_utf8(&log.path).unwrap();
+        let answer = || {
+            if state.is_away {
+                return Err(FetchError::Unreachable);
+            }
+            let files = &state.logs.get(path).ok_or(FetchError::Refused)?.generations;
+            let at = files.iter().position(|file| file.generation.is(generation));
+            let at = at.ok_or(FetchError::Gone)?;
+            let (file, size) = (&files[at], files[at].bytes.len());
+            let size = state.known.map_or(size, |known| known.min(size));
+            let range = (range.start as usize).min(size)..(range.end as usize).min(size);
+            if file.lost.start < range.end && range.start < file.lost.end
+                || file.lost.end == usize::MAX
+            {
+                return Err(FetchError::Gone);
+            }
+            let next = files.get(at + 1).filter(|_| next);
+            let next =
+                next.map(|next| Successor { generation: next.end().generation, is_direct: true });
+            self.1.fetch_add(range.len() as u64, Ordering::Relaxed);
+            let bytes = Bytes::copy_from_slice(&file.bytes[range]);
+            Ok(Fetched { bytes, size: size as u64, next })
+        };
+        let answer = answer();
+        async move { answer }.boxed()
+    }
+
     pub async fn edge(&self) -> (Edge, tempfile::TempDir) {
         let spool = tempfile::tempdir().unwrap();
         (self.edge_over(spool.path(), 1 << 30, Settings::default()).await, spool)
@@ -422,43 +467,15 @@ impl Remote for Machine {
         generation: &Generation,
         range: Range<u64>,
     ) -> BoxFuture<'static, Result<Fetched, FetchError>> {
-        let mut state = self.0.lock().unwrap();
-        state.asked += 1;
-        if let Some(hanging) = &state.hangs {
-            let mut end = hanging.subscribe();
-            return async move {
-                while end.changed().await.is_ok() {}
-                Err(FetchError::Unreachable)
-            }
-            .boxed();
-        }
-        let path = std::str::from_utf8(&log.path).unwrap();
-        let answer = || {
-            if state.is_away {
-                return Err(FetchError::Unreachable);
-            }
-            let files = &state.logs.get(path).ok_or(FetchError::Refused)?.generations;
-            let at = files.iter().position(|file| file.generation.is(generation));
-            let at = at.ok_or(FetchError::Gone)?;
-            let (file, size) = (&files[at], files[at].bytes.len());
-            let size = state.known.map_or(size, |known| known.min(size));
-            let range = (range.start as usize).min(size)..(range.end as usize).min(size);
-            if file.lost.start < range.end && range.start < file.lost.end
-                || file.lost.end == usize::MAX
-            {
-                return Err(FetchError::Gone);
-            }
-            // An agent says what came next only to who has read all that came before.
-            let is_at_end = range.is_empty() || range.end == size;
-            let next = files.get(at + 1).filter(|_| is_at_end);
-            let next =
-                next.map(|next| Successor { generation: next.end().generation, is_direct: true });
-            self.1.fetch_add(range.len() as u64, Ordering::Relaxed);
-            let bytes = Bytes::copy_from_slice(&file.bytes[range]);
-            Ok(Fetched { bytes, size: size as u64, next })
-        };
-        let answer = answer();
-        async move { answer }.boxed()
+        self.answer(log, generation, range, false)
+    }
+
+    fn ending(
+        &self,
+        log: &RemoteName,
+        generation: &Generation,
+    ) -> BoxFuture<'static, Result<Fetched, FetchError>> {
+        self.answer(log, generation, 0..0, true)
     }
 
     fn past(&self, log: &RemoteName) -> BoxFuture<'static, Result<Vec<RemotePast>, FetchError>> {

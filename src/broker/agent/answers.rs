@@ -56,10 +56,10 @@ impl Agent {
                 let listing = async { self.past(&path).await.unwrap_or_else(Answer::Denied) };
                 in_time(&self.answers, READ_TIME_MAX, listing).await
             }
-            Request::Range { path, from, length } => {
+            Request::Range { path, from, length, next } => {
                 let agent = Arc::clone(self);
                 let reading = async move {
-                    agent.read(&path, from, length).await.unwrap_or_else(Answer::Denied)
+                    agent.read(&path, from, length, next).await.unwrap_or_else(Answer::Denied)
                 };
                 let reading = going_on(&self.slow_answers, reading);
                 in_time(&self.answers, READ_TIME_MAX, reading).await
@@ -98,12 +98,13 @@ impl Agent {
         Ok(Answer::Past { lines: lines.concat().into() })
     }
 
-    /// Bytes of a log from a position on.
+    /// Bytes of a log from a position on, and what came `next` after their generation.
     async fn read(
         &self,
         path: &[u8],
         from: RemotePosition,
         length: usize,
+        next: bool,
     ) -> Result<Answer, Denial> {
         let log = self.locate(path).map_err(denial)?;
         // A follower that begins without that would give the file another generation.
@@ -144,10 +145,8 @@ impl Agent {
         };
         match reads.run(&file, reading).await {
             Ok(Some(bytes)) => {
-                // A request for no bytes asks what there is.
-                let is_end = length == 0 || from.offset.0 + bytes.len() as u64 == size;
-                let next =
-                    if is_end { next_generation(viewer.follower(), span).await } else { None };
+                // That file may have to be unpacked to be known.
+                let next = if next { next_generation(viewer.follower(), span).await } else { None };
                 Ok(Answer::Range { size, bytes: bytes.into(), next })
             }
             Ok(None) => Err(Denial::Gone),

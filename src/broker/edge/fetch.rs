@@ -32,18 +32,43 @@ pub(super) async fn fetch(
 ) -> Result<Fetched, FetchError> {
     let end = range.end.min(range.start.saturating_add(FETCH_BYTES_MAX));
     let range = range.start..end.max(range.start);
-    let subject = names::log(host, path);
-    let failure = match ask(broker, host, path, generation, range.clone()).await {
+    match ask(broker, host, path, generation, range.clone(), false).await {
+        Err(failure) => fetch_otherwise(broker, host, path, generation, range, failure).await,
+        fetched => fetched,
+    }
+}
+
+/// How long a generation is, and which one came after it.
+pub(super) async fn ending(
+    broker: &Broker,
+    host: &HostName,
+    path: &[u8],
+    generation: &Generation,
+) -> Result<Fetched, FetchError> {
+    match ask(broker, host, path, generation, 0..0, true).await {
         // An agent that was started since may not know what came next. The stream may.
-        Ok(fetched) if range.is_empty() && !fetched.next.is_some_and(|next| next.is_direct) => {
-            let next = successor(broker, &subject, path, generation).await;
-            return Ok(Fetched { next: next.or(fetched.next), ..fetched });
+        Ok(fetched) if !fetched.next.is_some_and(|next| next.is_direct) => {
+            let next = successor(broker, &names::log(host, path), path, generation).await;
+            Ok(Fetched { next: next.or(fetched.next), ..fetched })
         }
-        Ok(fetched) => return Ok(fetched),
-        Err(FetchError::Refused) => return Err(FetchError::Refused),
-        Err(failure) => failure,
-    };
-    // The stream may outlive the file, and the machine.
+        Err(failure) => fetch_otherwise(broker, host, path, generation, 0..0, failure).await,
+        fetched => fetched,
+    }
+}
+
+/// The same where the agent does not give it. The stream may outlive the file, and the machine.
+async fn fetch_otherwise(
+    broker: &Broker,
+    host: &HostName,
+    path: &[u8],
+    generation: &Generation,
+    range: Range<u64>,
+    failure: FetchError,
+) -> Result<Fetched, FetchError> {
+    if failure == FetchError::Refused {
+        return Err(failure);
+    }
+    let subject = names::log(host, path);
     let read = read_stream(broker, &subject, path, generation, range.clone()).await;
     match (read, failure) {
         (Some(fetched), FetchError::Gone) => Ok(fetched),
@@ -60,13 +85,14 @@ pub(super) async fn fetch(
     }
 }
 
-/// The bytes, from the agent.
+/// The bytes, and what came `next`, from the agent.
 async fn ask(
     broker: &Broker,
     host: &HostName,
     path: &[u8],
     generation: &Generation,
     range: Range<u64>,
+    next: bool,
 ) -> Result<Fetched, FetchError> {
     let subject = names::ask(host);
     let mut all: Option<BytesMut> = None;
@@ -79,6 +105,7 @@ async fn ask(
             path: path.to_vec(),
             from: RemotePosition { generation: *generation, offset },
             length: (range.end - offset.0) as usize,
+            next,
         };
         let asked = broker.request(&subject, request.encode(), READ_TIME_MAX).await;
         let (fields, payload) = asked.map_err(|_| FetchError::Unreachable)?;

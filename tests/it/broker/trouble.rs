@@ -180,14 +180,17 @@ async fn an_agent_says_which_generation_came_after_another_one() {
     let mut mirror = Mirror::follow(&edge, &name, None);
     mirror.until("the start", |mirror| !mirror.turns.is_empty()).await;
     let old = mirror.copies[0].generation;
-    let size = edge.fetch(&name, &old, 0..0).await.unwrap();
+    let size = edge.ending(&name, &old).await.unwrap();
     assert_eq!((size.size, size.next), (11, None));
     std::fs::rename(&log, logs.path().join("app.log.1")).unwrap();
     put(&log, "second file\n");
     mirror.until("the second file", |mirror| mirror.copies.len() == 2).await;
-    // As a mirror asks that has all of its bytes.
-    let size = edge.fetch(&name, &old, 0..0).await.unwrap();
+    let size = edge.ending(&name, &old).await.unwrap();
     assert_eq!(size.size, 11);
+    // Nobody who wants bytes, or their number, waits for that.
+    for range in [0..0, 0..11] {
+        assert_eq!(edge.fetch(&name, &old, range).await.unwrap().next, None);
+    }
     assert!(
         size.next.is_some_and(|next| next.generation.is(&mirror.copies[1].generation)),
         "{size:?}"

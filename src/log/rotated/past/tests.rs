@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use tempfile::TempDir;
 
 use super::*;
+use crate::log::rotated::{Followed, Listing};
 
 /// Longer than the time after which a change is trusted to be seen.
 const LATER: Duration = Duration::from_secs(10);
@@ -261,4 +262,26 @@ fn a_link_has_a_past_while_nothing_has_the_name_to_which_it_leads() {
     symlink("/outside/a.log", scene.path("outside.log")).unwrap();
     let log = scene.access.locate(scene.path("outside.log").as_os_str().as_bytes()).unwrap();
     assert!(KnownPast::default().files(&scene.access, &log, |_| true).is_empty());
+}
+
+#[test]
+fn a_file_with_the_same_inode_on_another_file_system_is_another_file() {
+    let scene = Scene::new(&["a.log", "a.log.1", "a.log.2"]);
+    let mut files = list(&scene.access, &scene.log);
+    let before = files[1].open(&scene.access).unwrap();
+    let own = before.identity();
+    let elsewhere = Identity { device: own.device ^ 1, ..own };
+    files[0].identity = elsewhere;
+    assert!(files[0].open(&scene.access).is_none());
+    let next = Identity { inode: own.inode ^ 1, ..own };
+    files.push(PastFile { identity: next, ..files[1].clone() });
+    files.iter_mut().for_each(|file| file.born = Some(SystemTime::UNIX_EPOCH));
+    let followed =
+        Followed { born: SystemTime::now(), files: vec![elsewhere], contents: Vec::new() };
+    let are_followed: Vec<bool> =
+        files.iter().map(|file| followed.has_followed(&scene.access, file)).collect();
+    assert_eq!(are_followed, [true, false, false]);
+    let listing = Listing { at: Instant::now(), files };
+    let (at, _) = listing.next(&scene.access, &before, &followed).unwrap();
+    assert_eq!(at, 2, "the one after the file with this inode on this file system");
 }
