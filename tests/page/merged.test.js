@@ -7,10 +7,12 @@ import { load } from './modules.js';
 
 const { LogClock, formatShift, parseShift } = await load('merged/log-clock.js');
 const { formatShifts, parseShifts } = await load('merged/clock-offsets.js');
+const { Journey } = await load('merged/journey.js');
+const { MergedLoader } = await load('merged/loader.js');
 const { MergeBuffer } = await load('merged/merge-buffer.js');
 const { ROWS_MAX } = await load('merged/live-log.js');
 const { Pager } = await load('merged/pager.js');
-const { END, START } = await load('merged/place.js');
+const { behind, END, placeOf, START } = await load('merged/place.js');
 const { parseTime } = await load('rows/times.js');
 
 const ALL = { logs: new Set([0, 1, 2, 3]), passes: null, filter: '' };
@@ -258,6 +260,182 @@ test('pages and rows that arrive are one list, without a row lost or shown twice
     }
     assert.equal(check(), server.all().length);
   }
+});
+
+/** A list of logs on such a server. @param {any} server @param {number} count */
+async function opened(server, count) {
+  const buffer = new MergeBuffer(count, parse);
+  const on = new Set(Array.from({ length: count }, (_, log) => log));
+  const pager = new Pager({ buffer, api: server, logs: [...on].map(String), logsOn: () => on, filter: () => ({}), changed: () => {}, recovered: () => {} });
+  const first = await pager.seek('end');
+  first.logs.forEach((/** @type {any} */ read, /** @type {number} */ log) => {
+    if (read.live === undefined) return;
+    buffer.live[log].begin(read.live);
+    buffer.live[log].key = read.key ?? buffer.live[log].key;
+  });
+  /** @param {number} log @param {number[]} keys of the rows that arrive */
+  const arrive = (log, keys) => {
+    const known = server.logs[log].length;
+    server.logs[log].push(...keys);
+    buffer.patch(log, patch(keys.map((key, nth) => `${key} ${log}:${known + nth}`), known * 10), `g-${log}-1-x`, 1e9);
+  };
+  return { buffer, pager, arrive };
+}
+
+test('rows that did not fit are loaded again in their order, each once', async () => {
+  const server = new Server([[], []], (below) => below - 1);
+  const { buffer, pager, arrive } = await opened(server, 2);
+  buffer.paged.atStart = true;
+  arrive(1, Array.from({ length: ROWS_MAX + 100 }, () => 1_001));
+  for (let nth = 0; nth < 13_000; nth += 1_000) arrive(0, Array.from({ length: 1_000 }, (_, at) => 1_002 + Math.floor((nth + at) / 3_000)));
+  assert.deepEqual(texts(buffer.after(START, Infinity, ALL)), server.all());
+  buffer.isFollowing = false;
+  buffer.trim(START, START);
+  assert.equal(buffer.paged.isJoined, false);
+  for (let pages = 0; !buffer.paged.isJoined; pages += 1) {
+    assert.ok(pages < 500);
+    await pager.down();
+  }
+  assert.deepEqual(texts(buffer.after(START, Infinity, ALL)), server.all());
+});
+
+test('the ends of what is drawn follow the rows that get other places', async () => {
+  const server = new Server([[]], (below) => below - 1);
+  const { buffer, pager, arrive } = await opened(server, 1);
+  buffer.paged.atStart = true;
+  arrive(0, Array.from({ length: 20 }, () => 1_001));
+  const drawn = buffer.after(START, 10, ALL).slice(2);
+  const rowViewport = { from: placeOf(drawn[0]), to: behind(drawn[7]), last: drawn[7], isEmpty: false, covers: () => false, entries: () => drawn.values() };
+  pager.isSeeking = true;
+  const loader = new MergedLoader(/** @type {any} */ ({ buffer, pager, rowViewport, follow: { following: false }, rowFilter: () => ALL }));
+  loader.attached = false;
+  arrive(0, Array.from({ length: ROWS_MAX }, () => 1_001));
+  loader.draw();
+  const rows = texts(buffer.after(START, Infinity, ALL));
+  assert.deepEqual(texts(buffer.before(rowViewport.from, Infinity, ALL)), rows.slice(0, 2));
+  assert.deepEqual(texts(buffer.after(rowViewport.to, Infinity, ALL)), rows.slice(10));
+});
+
+test('rows of a page make way for the same rows of a stream, also on the screen', async () => {
+  const server = new Server([[1, 2, 3], [1, 2]], (below) => below - 1);
+  const { buffer } = await opened(server, 2);
+  assert.equal(buffer.isFlooded, false);
+  buffer.giveWay(0);
+  assert.equal(buffer.isFlooded, false, 'none of them comes again');
+  buffer.live[0].start = { generation: 'g-0-1-x', offset: 10 };
+  buffer.giveWay(0);
+  assert.deepEqual(texts(buffer.paged.rows), ['1 0:0', '1 1:0', '2 1:1']);
+  assert.equal(buffer.isFlooded, true, 'the screen is drawn anew');
+});
+
+test('the others wait for a log that cannot be read now, and not for one that may not be read', async () => {
+  const server = new Server([Array.from({ length: 100 }, (_, nth) => nth), Array.from({ length: 100 }, (_, nth) => nth)], (below) => below - 1);
+  /** @type {string | null} */
+  let error = null;
+  const api = {
+    logs: server.logs,
+    /** @param {any[]} asked @param {'from' | 'before'} way @param {{count: number}} wanted */
+    async rows(asked, way, wanted) {
+      const answer = await server.rows(asked, way, wanted);
+      const at = asked.findIndex(({ path }) => path === '1');
+      if (error === null || at < 0) return answer;
+      const kept = answer.of.map((of) => of !== at);
+      const rest = (/** @type {any[]} */ all) => all.filter((_, nth) => kept[nth]);
+      const logs = answer.logs.map((log, nth) => (nth === at ? { error, message: 'it is not there' } : log));
+      return { ...answer, logs, of: rest(answer.of), rows: rest(answer.rows), times: rest(answer.times), keys: rest(answer.keys) };
+    },
+  };
+  const { buffer, pager } = await opened(api, 2);
+  const before = texts(buffer.paged.rows);
+  error = 'unreachable';
+  const waiting = pager.up();
+  await new Promise((resolve) => { setImmediate(resolve); });
+  assert.match(pager.failure, /^1: it is not there$/);
+  assert.deepEqual(texts(buffer.paged.rows), before);
+  error = null;
+  await waiting;
+  while (!buffer.paged.atStart) await pager.up();
+  assert.equal(pager.failure, '');
+  assert.deepEqual(texts(buffer.paged.rows), server.all());
+  error = 'gone';
+  await pager.seek('end');
+  assert.equal(pager.missing, '1: it is not there');
+  while (!buffer.paged.atStart) await pager.up();
+  assert.equal(buffer.paged.rows.length, 100);
+  // A search says that it could not look everywhere.
+  server.logs[0] = [];
+  error = 'unreachable';
+  await assert.rejects(pager.find('before', { q: 'x' }, true, new AbortController().signal), /it is not there/);
+});
+
+test('the rows of a log that could not be read are asked for again when it can be read', async (context) => {
+  context.mock.timers.enable({ apis: ['setTimeout'] });
+  const server = new Server([[1, 2]], (below) => below - 1);
+  let isThere = false;
+  let asked = 0;
+  let recovered = 0;
+  const api = {
+    /** @param {any[]} logs @param {'from' | 'before'} way @param {{count: number}} wanted */
+    async rows(logs, way, wanted) {
+      asked += 1;
+      const answer = await server.rows(logs, way, wanted);
+      return isThere ? answer : { ...answer, logs: [{ error: 'unreachable', message: 'its machine does not answer' }], of: [], rows: [], times: [], keys: [] };
+    },
+  };
+  const pager = new Pager(/** @type {any} */ ({
+    buffer: new MergeBuffer(1, parse), api, logs: ['/a.log'], logsOn: () => new Set([0]), filter: () => ({}), changed: () => {}, recovered: () => { recovered += 1; },
+  }));
+  const wait = async () => {
+    context.mock.timers.tick(5_000);
+    for (let turn = 0; turn < 10; turn += 1) await new Promise((resolve) => { setImmediate(resolve); });
+  };
+  await pager.seek('end');
+  assert.equal(pager.missing, '/a.log: its machine does not answer');
+  await wait();
+  assert.deepEqual([asked, recovered], [2, 0]);
+  isThere = true;
+  await wait();
+  assert.deepEqual([asked, recovered], [3, 1]);
+  await pager.seek('end');
+  assert.equal(pager.missing, '');
+  await wait();
+  assert.equal(asked, 4);
+});
+
+test('the way to a time leads to the first line that is not before it, also among those that arrived', async () => {
+  const server = new Server([Array.from({ length: 50 }, (_, nth) => 1_000 + nth), Array.from({ length: 50 }, (_, nth) => 1_000 + nth)], (below) => below - 1);
+  const { buffer, pager, arrive } = await opened(server, 2);
+  arrive(0, Array.from({ length: 200 }, (_, nth) => 2_000 + nth));
+  arrive(1, [2_190, 2_195]);
+  /** @type {string[][]} */
+  const shown = [];
+  const loader = {
+    attached: true,
+    showEnd: () => shown.push(['end']),
+    show: (/** @type {any} */ place) => shown.push(texts(buffer.after(place, 1, ALL))),
+  };
+  const parts = { buffer, pager, loader, follow: { following: false, resume: () => {} }, rowViewport: { firstInSight: () => null }, rowFilter: () => ALL, changed: () => {}, say: assert.fail };
+  const journey = new Journey(/** @type {any} */ (parts));
+  const { signal } = new AbortController();
+  for (const [time, row] of [['2.003', '2003 0:53'], ['2.150', '2150 0:200'], ['2.191', '2191 0:241'], ['1.030', '1030 0:30'], ['1.000', '1000 0:0']]) {
+    const go = await journey.findTime(time, signal);
+    assert.ok(shown.length > 0, 'the screen shows the new list at once');
+    await go();
+    assert.equal(journey.cursor?.html, row);
+    assert.deepEqual(shown.at(-1), [row]);
+    shown.length = 0;
+  }
+  // Who is overtaken does nothing.
+  const go = await journey.findTime('2.003', signal);
+  await pager.seek('end');
+  shown.length = 0;
+  await go();
+  assert.deepEqual(shown, []);
+  // A row among those that arrived is shown where it stands.
+  await journey.goTo(buffer.live[0].at(10), false);
+  assert.deepEqual(shown.at(-1), ['2010 0:60']);
+  await (await journey.findTime('3.000', signal))();
+  assert.deepEqual(shown.at(-1), ['end']);
 });
 
 test('rows for which a log has no room stay in the list, until there are too many', () => {
