@@ -225,3 +225,6 @@ pub(super) fn without_known(event: FileEvent, timeline: &Timeline) -> FileEvent 
         event => event,
     }
 }
+
+#[cfg(test)]
+mod tests;
