@@ -319,7 +319,7 @@ mod tests {
         let timed = |name: char, from: i64, to: i64| {
             (from..to).map(|at| format!("{} {name}\n", T + at)).collect::<String>()
         };
-        let silent = format!("  {}\n", "x".repeat(1000)).repeat(9600);
+        let silent = format!("  {}\n", "x".repeat(1000)).repeat(12_000);
         let long = timed('a', 0, 20) + &silent + &timed('a', 40, 60);
         let (one, _kept) = snapshot_of(long.as_bytes());
         let (other, _kept_too) = snapshot_of(timed('b', 0, 80).as_bytes());
@@ -328,9 +328,9 @@ mod tests {
         for (places, direction) in [(begin, Direction::Forward), (end, Direction::Backward)] {
             let rows = logs.all(places, direction);
             let is_timed = |row: &&(usize, String)| !row.1.starts_with(' ');
-            let times: Vec<&str> = rows.iter().filter(is_timed).map(|row| &row.1[..]).collect();
+            let times: Vec<&str> = rows.iter().filter(is_timed).map(|row| row.1.as_str()).collect();
             assert!(times.is_sorted(), "{direction:?}: {times:?}");
-            assert_eq!((times.len(), rows.len()), (120, 9720), "{direction:?}");
+            assert_eq!((times.len(), rows.len()), (120, 12_120), "{direction:?}");
         }
     }
 
