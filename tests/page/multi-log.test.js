@@ -379,6 +379,57 @@ scene('matches, errors and filters cover all of all logs', async (scene) => {
   await untilMerged(scene, [500, 2_500, 4_500].flatMap((nth) => [`one.log: ${lineOf('one', nth)}`, `two.log: ${lineOf('two', nth)}`]));
 });
 
+scene('a merged view whose first request fails shows each line once when the server answers', async (scene) => {
+  const { logs, page } = scene;
+  const one = await logs.write('one.log', text(Array.from({ length: 290 }, (_, nth) => at(nth, `one ${nth}`))));
+  let isRefused = true;
+  await page.route(/\/_\/merged-rows/, (route) => (isRefused ? route.abort('connectionrefused') : route.continue()));
+  /** @type {(() => void)[]} */
+  const waiting = [];
+  // The streams open only behind the first page.
+  await page.routeWebSocket(/tail=1/, (socket) => { waiting.push(() => socket.connectToServer()); });
+  await scene.open(addressOf('merged', one));
+  await scene.until(() => (document.querySelector('#hint')?.textContent ?? '').includes('cannot be loaded yet'));
+  isRefused = false;
+  await page.locator('#rows .row', { hasText: 'one 289' }).waitFor();
+  await eventually('the streams', () => waiting.length > 0);
+  for (const connect of waiting) connect();
+  await scene.untilState('live');
+  await logs.append('one.log', `${at(500, 'and more')}\n`);
+  await page.locator('#rows .row', { hasText: 'and more' }).waitFor();
+  await page.keyboard.press('Home');
+  await untilMerged(scene, [...Array.from({ length: 290 }, (_, nth) => `one.log: ${at(nth, `one ${nth}`)}`), `one.log: ${at(500, 'and more')}`]);
+  scene.troubles = scene.troubles.filter((trouble) => !/CONNECTION_REFUSED/.test(trouble));
+});
+
+scene('what is pressed while a merged view opens counts', async (scene) => {
+  const { logs, page } = scene;
+  const one = await logs.write('one.log', `${at(0, 'a')}\n${at(2, 'c')}\n${at(4, 'e')}\n`);
+  const two = await logs.write('two.log', `${at(1, 'b')}\n`);
+  /** @type {() => void} */
+  let release = () => {};
+  const released = new Promise((resolve) => { release = () => resolve(undefined); });
+  let requests = 0;
+  await page.route(/\/_\/merged-rows/, async (route) => {
+    requests += 1;
+    if (requests === 1) await released;
+    await route.continue().catch(() => {});
+  });
+  await scene.open(addressOf('merged', one, two));
+  await eventually('the first request', () => requests === 1);
+  await page.keyboard.press('1');
+  await scene.until(() => location.hash.includes('off=1'));
+  release();
+  await untilMerged(scene, [`two.log: ${at(1, 'b')}`]);
+  await scene.untilState('live');
+  await logs.append('two.log', `${at(3, 'd')}\n`);
+  await untilMerged(scene, [`two.log: ${at(1, 'b')}`, `two.log: ${at(3, 'd')}`]);
+  await page.keyboard.press('1');
+  await logs.append('one.log', `${at(5, 'f')}\n`);
+  const all = [`one.log: ${at(0, 'a')}`, `two.log: ${at(1, 'b')}`, `one.log: ${at(2, 'c')}`, `two.log: ${at(3, 'd')}`, `one.log: ${at(4, 'e')}`, `one.log: ${at(5, 'f')}`];
+  await untilMerged(scene, all);
+});
+
 scene('a merged log can be switched off and on, and a busy log does not push out a quiet one', async (scene) => {
   const { logs, page } = scene;
   const loud = await logs.write('loud.log', 'loud 0\n');
