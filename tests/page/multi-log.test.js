@@ -408,13 +408,19 @@ scene('what is pressed while a merged view opens counts', async (scene) => {
   const two = await logs.write('two.log', `${at(1, 'b')}\n`);
   /** @type {() => void} */
   let release = () => {};
-  const released = new Promise((resolve) => { release = () => resolve(undefined); });
+  /** @type {Promise<void> | null} */
+  let released = null;
   let requests = 0;
+  const hold = () => {
+    requests = 0;
+    released = new Promise((resolve) => { release = () => resolve(undefined); });
+  };
   await page.route(/\/_\/merged-rows/, async (route) => {
     requests += 1;
     if (requests === 1) await released;
     await route.continue().catch(() => {});
   });
+  hold();
   await scene.open(addressOf('merged', one, two));
   await eventually('the first request', () => requests === 1);
   await page.keyboard.press('1');
@@ -428,6 +434,26 @@ scene('what is pressed while a merged view opens counts', async (scene) => {
   await logs.append('one.log', `${at(5, 'f')}\n`);
   const all = [`one.log: ${at(0, 'a')}`, `two.log: ${at(1, 'b')}`, `one.log: ${at(2, 'c')}`, `two.log: ${at(3, 'd')}`, `one.log: ${at(4, 'e')}`, `one.log: ${at(5, 'f')}`];
   await untilMerged(scene, all);
+
+  // A log that is switched on meanwhile is shown from its first line on.
+  await page.keyboard.press('1');
+  await scene.until(() => location.hash.includes('off=1'));
+  hold();
+  await page.reload();
+  await eventually('the first request', () => requests === 1);
+  await page.keyboard.press('1');
+  await scene.until(() => !location.hash.includes('off=1'));
+  release();
+  await untilMerged(scene, all);
+});
+
+scene('merged logs have no conditions on fields, and say so', async (scene) => {
+  const { logs, page } = scene;
+  const one = await logs.write('one.log', '{"status":500}\n{"status":200}\n');
+  await scene.open(`${addressOf('merged', one)}#find=f:status>=500&filter=1`);
+  await scene.untilText('#find-count', 'conditions on fields work on the page of one log');
+  await untilMerged(scene, ['one.log: {"status":500}', 'one.log: {"status":200}']);
+  assert.equal(await page.locator('[data-find="fields"]').count(), 0);
 });
 
 scene('a merged log can be switched off and on, and a busy log does not push out a quiet one', async (scene) => {
