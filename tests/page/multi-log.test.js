@@ -447,6 +447,28 @@ scene('what is pressed while a merged view opens counts', async (scene) => {
   await untilMerged(scene, all);
 });
 
+scene('a reader who goes to the beginning while a merged view opens stays there', async (scene) => {
+  const { logs, page } = scene;
+  const one = await logs.write('one.log', text(Array.from({ length: 3_000 }, (_, nth) => at(nth, `one ${nth}`))));
+  /** @type {URL[]} */
+  const requests = [];
+  const fromEnd = () => requests.filter(({ searchParams }) => searchParams.has('last') && searchParams.get('count') === '300' && !searchParams.has('before')).length;
+  await page.route(/\/_\/merged-rows/, async (route) => {
+    requests.push(new URL(route.request().url()));
+    if (requests.length > 1) await route.continue().catch(() => {});
+  });
+  await page.clock.install();
+  await scene.open(addressOf('merged', one));
+  await eventually('the first request', () => requests.length === 1);
+  await page.keyboard.press('Home');
+  await page.locator('#rows .row', { hasText: /one 0$/ }).waitFor();
+  // Longer than the pause before a request that failed is made again.
+  await page.clock.fastForward(5_000);
+  await page.keyboard.press('End');
+  await page.locator('#rows .row', { hasText: /one 2999$/ }).waitFor();
+  assert.equal(fromEnd(), 2, requests.join(' '));
+});
+
 scene('merged logs have no conditions on fields, and say so', async (scene) => {
   const { logs, page } = scene;
   const one = await logs.write('one.log', '{"status":500}\n{"status":200}\n');
