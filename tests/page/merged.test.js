@@ -438,7 +438,7 @@ test('the way to a time leads to the first line that is not before it, also amon
   assert.equal(journey.cursor, cursor);
   // Nor who goes on to a row that is here.
   const first = journey.goTo(buffer.live[0].at(10), false);
-  await new Promise((resolve) => { setImmediate(resolve); });
+  while (shown.length === 0) await null;
   const second = buffer.live[0].at(12);
   await journey.goTo(second, true);
   await first;
