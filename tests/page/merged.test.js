@@ -357,11 +357,13 @@ test('the others wait for a log that cannot be read now, and not for one that ma
   while (!buffer.paged.atStart) await pager.up();
   assert.equal(pager.failure, '');
   assert.deepEqual(texts(buffer.paged.rows), server.all());
-  error = 'gone';
   await pager.seek('end');
+  error = 'gone';
+  await pager.up();
+  assert.equal(pager.failure, '');
   assert.equal(pager.missing, '1: it is not there');
   while (!buffer.paged.atStart) await pager.up();
-  assert.equal(buffer.paged.rows.length, 100);
+  assert.equal(buffer.paged.rows.filter(({ log }) => log === 0).length, 100);
   // A search says that it could not look everywhere.
   server.logs[0] = [];
   error = 'unreachable';
@@ -378,7 +380,7 @@ test('the rows of a log that could not be read are asked for again when it can b
     /** @param {any[]} logs @param {'from' | 'before'} way @param {{count: number}} wanted */
     async rows(logs, way, wanted) {
       asked += 1;
-      const answer = await server.rows(logs, way, wanted);
+      const answer = await server.rows(logs.map((log) => ({ ...log, path: '0' })), way, wanted);
       return isThere ? answer : { ...answer, logs: [{ error: 'unreachable', message: 'its machine does not answer' }], of: [], rows: [], times: [], keys: [] };
     },
   };
@@ -412,6 +414,7 @@ test('the way to a time leads to the first line that is not before it, also amon
   const loader = {
     attached: true,
     showEnd: () => shown.push(['end']),
+    reveal: (/** @type {any} */ row) => shown.push(texts([row])),
     show: (/** @type {any} */ place) => shown.push(texts(buffer.after(place, 1, ALL))),
   };
   const parts = { buffer, pager, loader, follow: { following: false, resume: () => {} }, rowViewport: { firstInSight: () => null }, rowFilter: () => ALL, changed: () => {}, say: assert.fail };
@@ -427,10 +430,19 @@ test('the way to a time leads to the first line that is not before it, also amon
   }
   // Who is overtaken does nothing.
   const go = await journey.findTime('2.003', signal);
-  await pager.seek('end');
+  await journey.toEnd();
   shown.length = 0;
+  const { cursor } = journey;
   await go();
   assert.deepEqual(shown, []);
+  assert.equal(journey.cursor, cursor);
+  // Nor who goes on to a row that is here.
+  const first = journey.goTo(buffer.live[0].at(10), false);
+  while (shown.length === 0) await null;
+  const second = buffer.live[0].at(12);
+  await journey.goTo(second, true);
+  await first;
+  assert.equal(journey.cursor, second);
   // A row among those that arrived is shown where it stands.
   await journey.goTo(buffer.live[0].at(10), false);
   assert.deepEqual(shown.at(-1), ['2010 0:60']);

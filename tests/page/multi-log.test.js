@@ -379,6 +379,105 @@ scene('matches, errors and filters cover all of all logs', async (scene) => {
   await untilMerged(scene, [500, 2_500, 4_500].flatMap((nth) => [`one.log: ${lineOf('one', nth)}`, `two.log: ${lineOf('two', nth)}`]));
 });
 
+scene('a merged view whose first request fails shows each line once when the server answers', async (scene) => {
+  const { logs, page } = scene;
+  const one = await logs.write('one.log', text(Array.from({ length: 290 }, (_, nth) => at(nth, `one ${nth}`))));
+  let isRefused = true;
+  await page.route(/\/_\/merged-rows/, (route) => (isRefused ? route.abort('connectionrefused') : route.continue()));
+  /** @type {(() => void)[]} */
+  const waiting = [];
+  // The streams open only behind the first page.
+  await page.routeWebSocket(/tail=1/, (socket) => { waiting.push(() => socket.connectToServer()); });
+  await scene.open(addressOf('merged', one));
+  await scene.until(() => (document.querySelector('#hint')?.textContent ?? '').includes('cannot be loaded yet'));
+  isRefused = false;
+  await page.locator('#rows .row', { hasText: 'one 289' }).waitFor();
+  await eventually('the streams', () => waiting.length > 0);
+  for (const connect of waiting) connect();
+  await scene.untilState('live');
+  await logs.append('one.log', `${at(500, 'and more')}\n`);
+  await page.locator('#rows .row', { hasText: 'and more' }).waitFor();
+  await page.keyboard.press('Home');
+  await untilMerged(scene, [...Array.from({ length: 290 }, (_, nth) => `one.log: ${at(nth, `one ${nth}`)}`), `one.log: ${at(500, 'and more')}`]);
+  scene.troubles = scene.troubles.filter((trouble) => !/CONNECTION_REFUSED/.test(trouble));
+});
+
+scene('what is pressed while a merged view opens counts', async (scene) => {
+  const { logs, page } = scene;
+  const one = await logs.write('one.log', `${at(0, 'a')}\n${at(2, 'c')}\n${at(4, 'e')}\n`);
+  const two = await logs.write('two.log', `${at(1, 'b')}\n`);
+  /** @type {() => void} */
+  let release = () => {};
+  /** @type {Promise<void> | null} */
+  let released = null;
+  let requests = 0;
+  const hold = () => {
+    requests = 0;
+    released = new Promise((resolve) => { release = () => resolve(undefined); });
+  };
+  await page.route(/\/_\/merged-rows/, async (route) => {
+    requests += 1;
+    if (requests === 1) await released;
+    await route.continue().catch(() => {});
+  });
+  hold();
+  await scene.open(addressOf('merged', one, two));
+  await eventually('the first request', () => requests === 1);
+  await page.keyboard.press('1');
+  await scene.until(() => location.hash.includes('off=1'));
+  release();
+  await untilMerged(scene, [`two.log: ${at(1, 'b')}`]);
+  await scene.untilState('live');
+  await logs.append('two.log', `${at(3, 'd')}\n`);
+  await untilMerged(scene, [`two.log: ${at(1, 'b')}`, `two.log: ${at(3, 'd')}`]);
+  await page.keyboard.press('1');
+  await logs.append('one.log', `${at(5, 'f')}\n`);
+  const all = [`one.log: ${at(0, 'a')}`, `two.log: ${at(1, 'b')}`, `one.log: ${at(2, 'c')}`, `two.log: ${at(3, 'd')}`, `one.log: ${at(4, 'e')}`, `one.log: ${at(5, 'f')}`];
+  await untilMerged(scene, all);
+
+  // A log that is switched on meanwhile is shown from its first line on.
+  await page.keyboard.press('1');
+  await scene.until(() => location.hash.includes('off=1'));
+  hold();
+  await page.reload();
+  await eventually('the first request', () => requests === 1);
+  await page.keyboard.press('1');
+  await scene.until(() => !location.hash.includes('off=1'));
+  release();
+  await untilMerged(scene, all);
+});
+
+scene('a reader who goes to the beginning while a merged view opens stays there', async (scene) => {
+  const { logs, page } = scene;
+  const one = await logs.write('one.log', text(Array.from({ length: 3_000 }, (_, nth) => at(nth, `one ${nth}`))));
+  /** @type {URL[]} */
+  const requests = [];
+  const fromEnd = () => requests.filter(({ searchParams }) => searchParams.has('last') && searchParams.get('count') === '300' && !searchParams.has('before')).length;
+  await page.route(/\/_\/merged-rows/, async (route) => {
+    requests.push(new URL(route.request().url()));
+    if (requests.length > 1) await route.continue().catch(() => {});
+  });
+  await page.clock.install();
+  await scene.open(addressOf('merged', one));
+  await eventually('the first request', () => requests.length === 1);
+  await page.keyboard.press('Home');
+  await page.locator('#rows .row', { hasText: /one 0$/ }).waitFor();
+  // Longer than the pause before a request that failed is made again.
+  await page.clock.fastForward(5_000);
+  await page.keyboard.press('End');
+  await page.locator('#rows .row', { hasText: /one 2999$/ }).waitFor();
+  assert.equal(fromEnd(), 2, requests.join(' '));
+});
+
+scene('merged logs have no conditions on fields, and say so', async (scene) => {
+  const { logs, page } = scene;
+  const one = await logs.write('one.log', '{"status":500}\n{"status":200}\n');
+  await scene.open(`${addressOf('merged', one)}#find=f:status>=500&filter=1`);
+  await scene.untilText('#find-count', 'conditions on fields work on the page of one log');
+  await untilMerged(scene, ['one.log: {"status":500}', 'one.log: {"status":200}']);
+  assert.equal(await page.locator('[data-find="fields"]').count(), 0);
+});
+
 scene('a merged log can be switched off and on, and a busy log does not push out a quiet one', async (scene) => {
   const { logs, page } = scene;
   const loud = await logs.write('loud.log', 'loud 0\n');

@@ -21,6 +21,8 @@ import { NO_KEY } from './place.js';
 export class Journey {
   /** The row that the reader went to. @type {Entry | null} */
   cursor = null;
+  /** A number for each way that the reader goes: who is still under way to another place gives up. */
+  #turn = 0;
   #parts;
 
   /** @param {Parts} parts */
@@ -38,6 +40,7 @@ export class Journey {
   /** Goes to a row. @param {Entry} row @param {boolean} isHere whether it is in the list already */
   async goTo(row, isHere) {
     const { loader, pager, changed } = this.#parts;
+    const turn = this.#turn += 1;
     // What is here may be about to go.
     if (isHere && !pager.isSeeking) {
       this.cursor = row;
@@ -45,7 +48,7 @@ export class Journey {
     } else if (await pager.seek({ row }) !== null) {
       this.cursor = this.#same(row);
       await this.#arrive(() => this.#same(row) ?? row, 'middle');
-      this.cursor = this.#same(row);
+      if (this.#turn === turn) this.cursor = this.#same(row);
     }
     changed();
   }
@@ -54,6 +57,7 @@ export class Journey {
   async reload() {
     const { loader, pager, follow, rowViewport, changed } = this.#parts;
     const first = follow.following ? null : /** @type {Entry | null} */ (rowViewport.firstInSight());
+    this.#turn += 1;
     loader.refilter();
     changed();
     await this.#load(async () => {
@@ -75,6 +79,7 @@ export class Journey {
 
   async toEnd() {
     const { loader, buffer, pager, follow, rowFilter, changed } = this.#parts;
+    this.#turn += 1;
     follow.resume();
     if (!loader.attached || pager.isSeeking) {
       if (buffer.paged.isJoined && buffer.paged.filter === rowFilter().filter && !pager.isSeeking) loader.showEnd();
@@ -87,6 +92,7 @@ export class Journey {
 
   async toStart() {
     const { loader, buffer, pager, follow, changed } = this.#parts;
+    this.#turn += 1;
     follow.pause();
     if (buffer.paged.atStart && !pager.isSeeking) loader.showStart();
     else await this.#load(async () => {
@@ -98,6 +104,7 @@ export class Journey {
   /** Goes to the first row that is not before a time. Returns what waits until it is there. @param {string} time @param {AbortSignal} signal */
   async findTime(time, signal) {
     const { buffer, loader, pager, rowFilter, changed } = this.#parts;
+    const turn = this.#turn += 1;
     const answer = await pager.seek({ time }, signal);
     if (answer === null) return async () => {};
     // Rows of the answer that have arrived are not among those of pages, but they stand at the same place.
@@ -109,11 +116,10 @@ export class Journey {
       await this.toEnd();
       return async () => {};
     }
-    const { turn } = pager;
     const arrival = this.#arrive(() => place, 'middle');
     return async () => {
       await arrival;
-      if (pager.turn === turn) this.cursor = row();
+      if (this.#turn === turn) this.cursor = row();
       changed();
     };
   }
@@ -143,13 +149,13 @@ export class Journey {
    */
   async #arrive(place, align) {
     const { buffer, loader, pager, follow, rowViewport, rowFilter } = this.#parts;
-    const { turn } = pager;
+    const turn = this.#turn;
     loader.show(place(), align);
     for (let isFirst = align === 'middle'; isFirst || buffer.isBeforeRun(place(), rowFilter()); isFirst = false) {
       const seen = rowViewport.firstInSight();
       await pager.up();
       // The reader may have gone elsewhere.
-      if (pager.turn !== turn || follow.following || rowViewport.firstInSight() !== seen) return;
+      if (this.#turn !== turn || follow.following || rowViewport.firstInSight() !== seen) return;
       loader.show(place(), align);
     }
   }

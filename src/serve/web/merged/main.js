@@ -200,7 +200,8 @@ function setColours(rules) {
 function findChanged() {
   const { pattern } = findBar;
   const expression = pattern === null ? null : compile(pattern);
-  search.error = pattern !== null && expression === null ? 'not a valid pattern in this browser' : '';
+  const trouble = pattern?.fields ? 'conditions on fields work on the page of one log' : 'not a valid pattern in this browser';
+  search.error = pattern !== null && expression === null ? trouble : '';
   search.setTest(expression === null ? null : ({ html }) => plainText(html).search(expression) >= 0);
   highlighter.setPattern(pattern);
   highlighter.setRules(findBar.rules);

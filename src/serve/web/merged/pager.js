@@ -58,11 +58,6 @@ export class Pager {
     return this.#loading.before !== null || this.#loading.from !== null || this.isSeeking;
   }
 
-  /** Names the place that the reader wants: another place has another turn. @returns {object} */
-  get turn() {
-    return this.#turn;
-  }
-
   /**
    * Loads the rows at a place instead of those that are here. Returns the answer; null if another place is wanted meanwhile.
    * @param {Where} where
