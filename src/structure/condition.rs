@@ -108,8 +108,8 @@ fn parse_one(text: &str) -> Result<(Condition, &str), BadCondition> {
         return Err(BadCondition(format!("the name of a field is missing before `{start}`")));
     }
     let key = Key::new(&name);
-    let operator = OPERATORS.into_iter().find(|operator| rest.starts_with(operator));
-    let Some(operator) = operator else {
+    let operated = |operator| Some((operator, rest.strip_prefix(operator)?));
+    let Some((operator, value)) = OPERATORS.into_iter().find_map(operated) else {
         let test = if is_negated { Test::Absent } else { Test::Exists };
         return Ok((Condition { key, test }, rest));
     };
@@ -118,8 +118,7 @@ fn parse_one(text: &str) -> Result<(Condition, &str), BadCondition> {
             "`!{name}` means that there is no `{name}`; write `{name}!=…`, `{name}!:…` or `{name}!~…`"
         )));
     }
-    let (value, rest) =
-        word(&rest[operator.len()..], |rest| rest.starts_with(char::is_whitespace))?;
+    let (value, rest) = word(value, |rest| rest.starts_with(char::is_whitespace))?;
     if value.is_empty() && !matches!(operator, "=" | "!=") {
         return Err(BadCondition(format!("a value is missing after `{name}{operator}`")));
     }
@@ -131,15 +130,19 @@ fn parse_one(text: &str) -> Result<(Condition, &str), BadCondition> {
 fn word(text: &str, is_end: impl Fn(&str) -> bool) -> Result<(String, &str), BadCondition> {
     let mut word = String::new();
     let Some(quoted) = text.strip_prefix('"') else {
-        let end = text.char_indices().map(|(at, _)| at).find(|&at| is_end(&text[at..]));
-        let (word, rest) = text.split_at(end.unwrap_or(text.len()));
-        return Ok((word.to_owned(), rest));
+        let mut rest = text.chars();
+        while !is_end(rest.as_str())
+            && let Some(char) = rest.next()
+        {
+            word.push(char);
+        }
+        return Ok((word, rest.as_str()));
     };
-    let mut chars = quoted.char_indices();
-    while let Some((at, char)) = chars.next() {
+    let mut chars = quoted.chars();
+    while let Some(char) = chars.next() {
         match char {
-            '"' => return Ok((word, &quoted[at + 1..])),
-            '\\' => word.extend(chars.next().map(|(_, escaped)| escaped)),
+            '"' => return Ok((word, chars.as_str())),
+            '\\' => word.extend(chars.next()),
             char => word.push(char),
         }
     }
@@ -221,7 +224,7 @@ impl Condition {
 /// Whether something holds of a value, or of an element of it.
 fn any(value: &Value<'_>, holds: impl Fn(&Value<'_>) -> bool) -> bool {
     match value {
-        Value::List(values) => values.iter().any(|value| holds(value)),
+        Value::List(values) => values.iter().any(holds),
         value => holds(value),
     }
 }

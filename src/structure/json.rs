@@ -55,12 +55,10 @@ impl<'l> Visitor<'l> for Fields<'_, '_, 'l> {
             let mut is_wanted = false;
             let mut inner = Vec::new();
             for wanted in self.wanted {
-                match wanted.name.strip_prefix(&*name) {
-                    Some("") => is_wanted = true,
-                    Some(rest) if rest.starts_with('.') => {
-                        inner.push(Wanted { name: &rest[1..], ..*wanted });
-                    }
-                    _ => {}
+                let Some(rest) = wanted.name.strip_prefix(&*name) else { continue };
+                match rest.strip_prefix('.') {
+                    Some(rest) => inner.push(Wanted { name: rest, ..*wanted }),
+                    None => is_wanted |= rest.is_empty(),
                 }
             }
             if is_wanted {

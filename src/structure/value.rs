@@ -16,7 +16,7 @@ pub enum Value<'l> {
     /// A text. All values of logfmt are.
     Text(Cow<'l, str>),
     /// An array of values.
-    List(Vec<Value<'l>>),
+    List(Vec<Self>),
 }
 
 impl Value<'_> {
