@@ -307,7 +307,9 @@ async fn bare(root: &Path) {
     use futures_util::StreamExt;
 
     let (broker, url) = start_broker(root);
-    let client = async_nats::connect(&url).await.unwrap();
+    // The broker may not listen yet.
+    let options = async_nats::ConnectOptions::new().retry_on_initial_connect();
+    let client = options.connect(&url).await.unwrap();
     let context = jetstream::new(client);
     let made = context.create_stream(stream::Config {
         name: "bare".to_owned(),

@@ -269,8 +269,11 @@ async fn a_viewer_that_joins_while_the_file_is_replaced_ends_on_the_new_one(mode
             viewer.read_until("the new content\n").await;
             replacing.await.unwrap();
             viewer.assert_written_by(&[&old, &new]);
-            let told: Vec<_> =
-                viewer.segments.iter().map(|segment| segment.event.as_str()).collect();
+            // Without events, the times of two files that were made at once do not prove that there was no
+            // third one in between.
+            let is_proved = |event: &&str| mode == Mode::Events || *event != crate::rotate::GAP;
+            let told = viewer.segments.iter().map(|segment| segment.event.as_str());
+            let told: Vec<_> = told.filter(is_proved).collect();
             assert!(matches!(told[..], ["open"] | ["open", "replaced"]), "{told:?}");
         }));
     }

@@ -148,7 +148,7 @@ async fn late_writes_are_sent_as_late(mode: Mode) {
 }
 
 /// What is told where files may be missing.
-const GAP: &str = "gap of unknown length";
+pub const GAP: &str = "gap of unknown length";
 
 async fn files_renamed_over_the_log_arrive_complete_and_the_last_one_always(mode: Mode) {
     let server = mode.server().await;

@@ -40,6 +40,7 @@ scene('conditions on fields find and filter lines, a link has them, and a wrong 
   await page.fill('#find-text', 'status>=500 user.id=4');
   await scene.untilRows(wanted);
   await scene.untilText('#find-count', `${wanted.length} lines`);
+  await scene.until(() => location.hash.includes('user.id%3D4&'));
   const other = await scene.context.newPage();
   await other.goto(page.url());
   await scene.untilRows(wanted, other);

@@ -99,6 +99,7 @@ scene('a span that is dragged is shown alone, found in, enlarged, and kept by a 
   await page.keyboard.type('failed');
   await scene.untilText('#find-count', '200 lines');
   await page.keyboard.press('Escape');
+  await scene.until(() => location.hash.includes('span='));
   const other = await scene.context.newPage();
   await other.goto(page.url());
   await scene.untilRows(rows, other);

@@ -76,6 +76,7 @@ scene('b shows readable lines, with columns if there are any, and the lines as t
   await page.keyboard.press('Escape');
   const row = (/** @type {number} */ at, level = 'INFO ') => `14:02:0${at}.000  ${level}  20${at}     7        request ${at}`;
   await scene.untilRows([row(0), row(1), row(2), row(3, 'ERROR'), row(4), 'plain', '                 m', '{"msg":"coloured"}', 'WARN                    live']);
+  await scene.until(() => location.hash.includes('columns=status'));
   const other = await scene.context.newPage();
   await other.goto(page.url());
   await scene.until(() => document.querySelector('#rows .row')?.textContent === '14:02:00.000  INFO   200     7        request 0', undefined, other);

@@ -61,14 +61,9 @@ impl Appearances {
     /// The first file still has the name. A single event is then that of the first file: if another
     /// file had had the name meanwhile, there would be one more, of the first file's return.
     pub(super) fn confirm_first(&mut self, now: Instant) {
-        if self.excess == 1 && self.is_first_event_possible(now) {
-            (self.excess, self.first_until) = (0, None);
+        if self.excess == 1 && self.first_until.take().is_some_and(|until| now < until) {
+            self.excess = 0;
         }
-    }
-
-    /// Whether one of the events may be that of the first file.
-    pub(super) fn is_first_event_possible(&self, now: Instant) -> bool {
-        self.first_until.is_some_and(|until| now < until)
     }
 
     /// A file that got the name was opened.

@@ -10,15 +10,11 @@ use crate::log::follower::events::{FileEvent, Poll};
 use crate::log::follower::rotation::{Present, RotationTracker, SUCCESSORS_MAX, Successors};
 use crate::log::follower::tailed_file::TailedFile;
 use crate::log::rotated;
-use crate::log::rotated::succession::Life;
 use crate::log::timeline::Reason;
 use crate::log::wake::Wake;
 
 /// Missed files are searched for at most this often.
 const SEARCH_INTERVAL: Duration = Duration::from_secs(1);
-
-/// A system call takes less time.
-const ONE_CALL_MAX: Duration = Duration::from_millis(1);
 
 /// The state of a search for files that were missed.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -51,13 +47,6 @@ impl FollowedFiles {
             |other: Option<SystemTime>| other.is_none() || born.is_none() || other == born;
         self.0.iter().any(|(other, time)| *other == identity && is_same(*time))
     }
-}
-
-/// Whether two files were changed by one call, by their times. Newer kernels take them one after the
-/// other.
-fn is_one_call(one: Life, other: Life) -> bool {
-    let (one, other) = (one.changed.min(other.changed), one.changed.max(other.changed));
-    other.duration_since(one).is_ok_and(|apart| apart <= ONE_CALL_MAX)
 }
 
 impl RotationTracker {
@@ -104,10 +93,6 @@ impl RotationTracker {
         let to_open = named.is_some() && named != last;
         let missed = match self.appearances.missed(usize::from(to_open), now) {
             Missed::Undecided => return Search::Undecided,
-            Missed::Files(1) if self.is_first_event_late(now) => {
-                self.appearances.forgive();
-                return Search::Over;
-            }
             Missed::Files(missed) => Some(missed),
             Missed::Nothing
                 if self.appearances.are_events_lost() && !self.is_followed_directly() =>
@@ -126,18 +111,6 @@ impl RotationTracker {
         }
         found.into_iter().rev().for_each(|file| self.present.push_first_successor(file, now));
         Search::Over
-    }
-
-    /// Whether one event too many is that of the first file: it was replaced soon after it got its
-    /// name, and its removal and the renaming of its successor were one call.
-    fn is_first_event_late(&self, now: Instant) -> bool {
-        let Present::Draining { file: Some(file), successors } = &self.present else {
-            return false;
-        };
-        let next = successors.files.front().and_then(|next| next.file.life());
-        self.appearances.is_first_event_possible(now)
-            && file.file.path_now().is_none()
-            && file.file.life().zip(next).is_some_and(|(life, next)| is_one_call(life, next))
     }
 
     /// Whether the times of the present file and of its first successor prove that no other file
