@@ -21,7 +21,7 @@ use crate::encoding::Encoding;
 use crate::log::LogPath;
 use crate::search::extract::Extract;
 use crate::search::find::{Find, FindRequest};
-use crate::search::limiter::{SearchPermit, TIME_SLICE};
+use crate::search::limiter::{Limiter, SearchPermit, TIME_SLICE};
 use crate::search::pattern::BadPattern;
 use crate::search::top_values::TopValues;
 use crate::search::{SearchError, Snapshot};
@@ -30,6 +30,7 @@ use crate::serve::body::{self, Body};
 use crate::serve::http::api::bodies;
 use crate::serve::http::api::query::ApiQuery;
 use crate::serve::http::api::{LogView, Part, bad_pattern, compile, crowded, report};
+use crate::serve::viewer_limit::ViewerPermit;
 use crate::serve::withdrawal::Withdrawal;
 use crate::structure::Key;
 
@@ -112,26 +113,11 @@ pub(super) async fn find(
     let request = FindRequest { from, to, near, rows_max, rendition };
     let limiter = app.limiter.of(&snapshot);
     let find = limiter.quick(move || Find::new(snapshot, pattern, request)).await?;
-    let state = (Some(find), turn, log, permit, limiter);
-    let lines = stream::try_unfold(state, |(find, mut turn, log, permit, limiter)| async move {
-        let Some(mut find) = find.filter(|_| !turn.app.closing.is_cancelled()) else {
-            return Ok(None);
-        };
-        turn.resume()?;
-        turn.check_right()?;
-        let run = move || {
-            find.run(TIME_SLICE)?;
-            Ok(find)
-        };
-        let found = limiter.time_slice(run).await;
-        let mut find = found.map_err(|error| broken_off(&log, &error))?;
-        let lines = BodyFrame::data(Bytes::from(bodies::found(&mut find)));
-        let rest = Some(find).filter(|find| !find.is_done());
-        turn.wait_for_peer();
-        Ok::<_, io::Error>(Some((lines, (rest, turn, log, permit, limiter))))
-    });
-    let content_type = HeaderValue::from_static("application/x-ndjson");
-    Ok(streamed(StreamBody::new(lines).boxed_unsync(), content_type))
+    let step = |find: &mut Find| {
+        find.run(TIME_SLICE)?;
+        Ok((bodies::found(find), find.is_done()))
+    };
+    Ok(lines_of(find, turn, (log, permit), limiter, step))
 }
 
 /// The most frequent values of a field: lines of JSON, each with the values so far.
@@ -159,28 +145,42 @@ pub(super) async fn field_values(
     let limiter = app.limiter.of(&snapshot);
     let begin = move || TopValues::new(snapshot, part, key, pattern);
     let count = limiter.quick(begin).await?;
-    let state = (Some(count), turn, log, permit, limiter);
+    let step = move |count: &mut TopValues| {
+        count.run(TIME_SLICE)?;
+        Ok((bodies::field_values(count, max), count.is_done()))
+    };
+    Ok(lines_of(count, turn, (log, permit), limiter, step))
+}
+
+/// An answer of lines of JSON, made by one step after another, each in a time slice. A step returns its
+/// lines, and whether it was the last one.
+fn lines_of<T: Send + 'static>(
+    work: T,
+    turn: SearchTurn,
+    (log, permit): (LogPath, Option<ViewerPermit>),
+    limiter: Limiter,
+    step: impl Fn(&mut T) -> Result<(String, bool), SearchError> + Copy + Send + 'static,
+) -> Response<Body> {
+    let state = (Some(work), turn, log, permit, limiter);
     let lines =
-        stream::try_unfold(state, move |(count, mut turn, log, permit, limiter)| async move {
-            let Some(mut count) = count.filter(|_| !turn.app.closing.is_cancelled()) else {
+        stream::try_unfold(state, move |(work, mut turn, log, permit, limiter)| async move {
+            let Some(mut work) = work.filter(|_| !turn.app.closing.is_cancelled()) else {
                 return Ok(None);
             };
             turn.resume()?;
             turn.check_right()?;
             let run = move || {
-                count.run(TIME_SLICE)?;
-                let line = bodies::field_values(&count, max);
-                Ok((count, line))
+                let (lines, is_done) = step(&mut work)?;
+                Ok((lines, (!is_done).then_some(work)))
             };
-            let counted = limiter.time_slice(run).await;
-            let (count, line) = counted.map_err(|error| broken_off(&log, &error))?;
-            let line = BodyFrame::data(Bytes::from(line));
-            let rest = Some(count).filter(|count| !count.is_done());
+            let made = limiter.time_slice(run).await;
+            let (lines, rest) = made.map_err(|error| broken_off(&log, &error))?;
+            let lines = BodyFrame::data(Bytes::from(lines));
             turn.wait_for_peer();
-            Ok::<_, io::Error>(Some((line, (rest, turn, log, permit, limiter))))
+            Ok::<_, io::Error>(Some((lines, (rest, turn, log, permit, limiter))))
         });
     let content_type = HeaderValue::from_static("application/x-ndjson");
-    Ok(streamed(StreamBody::new(lines).boxed_unsync(), content_type))
+    streamed(StreamBody::new(lines).boxed_unsync(), content_type)
 }
 
 /// Lines of a log as a download: all of a part, or those that match a pattern.
