@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -19,21 +20,22 @@ async fn scrape(server: &TestServer) -> Answer {
 }
 
 /// The samples of a scrape: name and labels, and the value.
-async fn samples(server: &TestServer) -> BTreeMap<String, f64> {
-    let text = scrape(server).await.text();
+pub async fn samples(address: SocketAddr) -> BTreeMap<String, f64> {
+    let answer = get(address, "/_/metrics", &[]).await;
+    assert_eq!(answer.status, 200);
+    let text = answer.text();
     let lines = text.lines().filter(|line| !line.starts_with('#'));
-    lines
-        .map(|line| {
-            let (name, value) = line.rsplit_once(' ').unwrap();
-            (name.to_owned(), value.parse().unwrap())
-        })
-        .collect()
+    let sample = |line: &str| {
+        let (name, value) = line.rsplit_once(' ').unwrap();
+        (name.to_owned(), value.parse().unwrap())
+    };
+    lines.map(sample).collect()
 }
 
-/// Waits until the samples have these values.
-async fn expect(server: &TestServer, wanted: &[(&str, f64)]) {
+/// Waits until samples have these values.
+pub async fn expect(address: SocketAddr, wanted: &[(&str, f64)]) {
     eventually(&format!("{wanted:?}"), async || {
-        let samples = samples(server).await;
+        let samples = samples(address).await;
         let other = wanted.iter().find(|(name, value)| samples.get(*name) != Some(value));
         other.map_or(Ok(()), |(name, _)| Err(format!("{name} is {:?}", samples.get(*name))))
     })
@@ -41,7 +43,7 @@ async fn expect(server: &TestServer, wanted: &[(&str, f64)]) {
 }
 
 /// Receives messages until one has this text.
-async fn until(viewer: &mut Viewer, text: &str) {
+pub async fn until(viewer: &mut Viewer, text: &str) {
     let received = async { while !viewer.text().await.contains(text) {} };
     timeout(DEADLINE, received).await.unwrap_or_else(|_| panic!("no {text}"));
 }
@@ -89,7 +91,7 @@ async fn viewers_lines_and_bytes_are_counted() {
     until(&mut first, "old").await;
     until(&mut second, "old").await;
     expect(
-        &server,
+        server.address,
         &[
             ("tailcast_viewers{transport=\"websocket\"}", 2.0),
             ("tailcast_viewers{transport=\"events\"}", 1.0),
@@ -97,7 +99,7 @@ async fn viewers_lines_and_bytes_are_counted() {
         ],
     )
     .await;
-    let before = samples(&server).await;
+    let before = samples(server.address).await;
     append(&path, "one\ntwo\n");
     until(&mut first, "two").await;
     until(&mut second, "two").await;
@@ -107,7 +109,7 @@ async fn viewers_lines_and_bytes_are_counted() {
         let before = value(&before).unwrap_or_else(|| panic!("no {name}"));
         value(after).unwrap() - before
     };
-    let after = samples(&server).await;
+    let after = samples(server.address).await;
     assert_eq!(grown("tailcast_log_lines_total", &after), 2.0);
     assert_eq!(grown("tailcast_log_bytes_total", &after), 8.0);
     assert!(grown("tailcast_sent_bytes_total{transport=\"websocket\"}", &after) >= 16.0);
@@ -115,7 +117,7 @@ async fn viewers_lines_and_bytes_are_counted() {
     assert!(grown("tailcast_sent_messages_total", &after) >= 2.0);
     // Each of the two protocols has a group of its own.
     eventually("both groups are counted", async || {
-        let counted = grown("tailcast_delivery_seconds_count", &samples(&server).await);
+        let counted = grown("tailcast_delivery_seconds_count", &samples(server.address).await);
         (counted >= 2.0).then_some(()).ok_or(counted)
     })
     .await;
@@ -124,7 +126,7 @@ async fn viewers_lines_and_bytes_are_counted() {
     assert_eq!(followed.iter().sum::<f64>(), 1.0, "{followed:?}");
     drop((first, second, events));
     expect(
-        &server,
+        server.address,
         &[
             ("tailcast_viewers{transport=\"websocket\"}", 0.0),
             ("tailcast_viewers{transport=\"events\"}", 0.0),
@@ -156,7 +158,7 @@ async fn rotations_truncations_and_refusals_are_counted_by_reason() {
     assert_eq!(asked(&log, &[("origin", "http://evil.example")]).await, 403);
     let refusals = |reason: &str| format!("tailcast_refusals_total{{reason=\"{reason}\"}}");
     expect(
-        &server,
+        server.address,
         &[
             ("tailcast_resets_total{reason=\"rotated\"}", 1.0),
             ("tailcast_resets_total{reason=\"truncated\"}", 1.0),
@@ -179,7 +181,7 @@ async fn a_viewer_that_reads_nothing_is_behind_by_what_the_log_grows() {
     let (mut behind, mut before) = (0.0, 0.0);
     // It gets no more once the socket is full.
     eventually("it is behind, and the socket is full", async || {
-        let samples = samples(&server).await;
+        let samples = samples(server.address).await;
         before = std::mem::replace(&mut behind, samples["tailcast_behind_bytes"]);
         assert_eq!(samples["tailcast_behind_max_bytes"], behind);
         let is_behind = samples["tailcast_viewers_behind"] == 1.0 && behind > BYTES as f64 / 2.0;
@@ -187,7 +189,7 @@ async fn a_viewer_that_reads_nothing_is_behind_by_what_the_log_grows() {
     })
     .await;
     append(server.path("a.log"), "y\n".repeat(500));
-    expect(&server, &[("tailcast_behind_bytes", behind + 1000.0)]).await;
+    expect(server.address, &[("tailcast_behind_bytes", behind + 1000.0)]).await;
 }
 
 #[tokio::test]

@@ -1,44 +1,12 @@
 //! What an agent and an edge count.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
-
-use tokio::time::timeout;
 
 use super::{Fleet, HOST, not_run};
 use crate::clients::{Viewer, get};
 use crate::machines::Agent;
-use crate::metrics::promtool_finds_nothing_wrong;
-use crate::servers::{DEADLINE, append, eventually};
-
-/// The samples of a scrape: name and labels, and the value.
-async fn samples(address: SocketAddr) -> BTreeMap<String, f64> {
-    let answer = get(address, "/_/metrics", &[]).await;
-    assert_eq!(answer.status, 200);
-    let text = answer.text();
-    let lines = text.lines().filter(|line| !line.starts_with('#'));
-    let sample = |line: &str| {
-        let (name, value) = line.rsplit_once(' ').unwrap();
-        (name.to_owned(), value.parse().unwrap())
-    };
-    lines.map(sample).collect()
-}
-
-/// Waits until samples have these values.
-async fn expect(address: SocketAddr, wanted: &[(&str, f64)]) {
-    eventually(&format!("{wanted:?}"), async || {
-        let samples = samples(address).await;
-        let other = wanted.iter().find(|(name, value)| samples.get(*name) != Some(value));
-        other.map_or(Ok(()), |(name, _)| Err(format!("{name} is {:?}", samples.get(*name))))
-    })
-    .await;
-}
-
-/// Receives messages until one has this text.
-async fn until(viewer: &mut Viewer, text: &str) {
-    let received = async { while !viewer.text().await.contains(text) {} };
-    timeout(DEADLINE, received).await.unwrap_or_else(|_| panic!("no {text}"));
-}
+use crate::metrics::{expect, promtool_finds_nothing_wrong, samples, until};
+use crate::servers::{append, eventually};
 
 /// Where an agent says that it serves its metrics.
 fn metrics_of(agent: &Agent) -> SocketAddr {
