@@ -111,6 +111,21 @@ export class Scene {
     await this.until(([selector, text]) => document.querySelector(selector)?.textContent === text, [selector, text], page);
   }
 
+  /**
+   * Turns the wheel over the rows, and waits until the browser says that its smooth scroll has ended: one that has
+   * hardly begun looks as if it stood still.
+   * @param {number} pixels downwards
+   */
+  async scroll(pixels, page = this.page) {
+    await page.evaluate(() => {
+      delete document.body.dataset.scrolled;
+      document.querySelector('#log')?.addEventListener('scrollend', () => { document.body.dataset.scrolled = ''; }, { once: true });
+    });
+    await page.mouse.move(600, 400);
+    await page.mouse.wheel(0, pixels);
+    await this.until(() => document.body.dataset.scrolled === '', undefined, page);
+  }
+
   /** Waits for a state of the status bar. @param {string} state */
   async untilState(state, page = this.page) {
     await this.until((state) => {

@@ -304,3 +304,17 @@ fn a_viewer_that_waits_begins_with_the_next_bytes() {
     ];
     run_scenario(false, 1, acts);
 }
+
+#[test]
+fn a_file_that_was_found_again_may_be_truncated_after_it_was_read() {
+    let acts = [
+        Act::Join(StartAt::All),
+        Act::Receive(first(), 1),
+        Act::Rotate { beside: true },
+        Act::End(Ending::Killed),
+        Act::Follow,
+        Act::Resume(first()),
+        Act::TruncateOld(first(), first()),
+    ];
+    run_scenario(false, 1, acts);
+}
