@@ -1,6 +1,7 @@
 //! Agent, broker and edges as processes: whichever of them is killed in the middle of a storm, each
 //! viewer gets each byte once, in order, at its offset.
 
+mod clocks;
 mod cluster;
 mod disk;
 mod metrics;

@@ -199,20 +199,42 @@ pub struct Agent {
 impl Agent {
     /// The agent of a machine of this name, with the logs below a directory.
     pub fn start(url: &str, name: &str, logs: &Path, more: &[&str]) -> Self {
-        let mut agent = Self::begin(url, name, logs, more);
+        Self::start_with(url, name, logs, more, |_| {})
+    }
+
+    /// The same with other settings of the process.
+    pub fn start_with(
+        url: &str,
+        name: &str,
+        logs: &Path,
+        more: &[&str],
+        set: impl FnOnce(&mut Command),
+    ) -> Self {
+        let mut agent = Self::begin_with(url, name, logs, more, set);
         agent.printed = first_line(&mut agent.child);
         assert!(!agent.printed.is_empty(), "the agent said: {}", agent.said());
         agent
     }
 
-    /// The same without waiting until it is ready.
+    /// An agent that may not be ready yet.
     pub fn begin(url: &str, name: &str, logs: &Path, more: &[&str]) -> Self {
+        Self::begin_with(url, name, logs, more, |_| {})
+    }
+
+    fn begin_with(
+        url: &str,
+        name: &str,
+        logs: &Path,
+        more: &[&str],
+        set: impl FnOnce(&mut Command),
+    ) -> Self {
         let stderr = NamedTempFile::new().unwrap();
         let mut agent = command();
         agent.args(["agent", "--name", name]).args(more).arg(logs);
         // As an argument others could see it.
         agent.env("TAILCAST_NATS", url);
         agent.stdout(Stdio::piped()).stderr(stderr.reopen().unwrap());
+        set(&mut agent);
         Self { child: agent.spawn().unwrap(), printed: String::new(), stderr }
     }
 

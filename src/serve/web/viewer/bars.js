@@ -1,6 +1,7 @@
 // The bars around the log: its path, the Follow button, the number of new lines, hints, and notes at the edges.
 
 import { byId, setText } from '../ui/dom.js';
+import { Hints } from '../ui/hints.js';
 import { plural } from '../ui/units.js';
 
 export class ViewerBars {
@@ -14,11 +15,14 @@ export class ViewerBars {
   #newLinesCount = byId('new-lines-count');
   #older = byId('older');
   #newer = byId('newer');
-  #hint = byId('hint');
-  #hintWords = byId('hint-words');
+  /** Short messages over the log. */
+  hints = new Hints((words) => {
+    byId('hint').hidden = words === '';
+    setText(byId('hint-words'), words);
+  });
 
   constructor() {
-    byId('hint-close').addEventListener('click', () => this.hint(''));
+    byId('hint-close').addEventListener('click', () => this.hints.close());
   }
 
   /** Whether the log has the name of a container. */
@@ -76,14 +80,5 @@ export class ViewerBars {
     setText(this.#older, older);
     this.#newer.hidden = newer === '';
     setText(this.#newer, newer);
-  }
-
-  /**
-   * Shows a short message over the log; an empty one hides it.
-   * @param {string} words
-   */
-  hint(words) {
-    this.#hint.hidden = words === '';
-    setText(this.#hintWords, words);
   }
 }

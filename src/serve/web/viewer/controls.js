@@ -13,7 +13,6 @@ import { findTime } from './go-to-time.js';
 import { TimeDialog } from './time-dialog.js';
 import { ValuesDialog } from './values-dialog.js';
 
-const HINT_MS = 2_500;
 /** The width of the touch target at the start of a row. */
 const TOUCH_PX = 32;
 
@@ -49,8 +48,6 @@ export class Controls {
   #help = /** @type {HTMLDialogElement} */ (byId('help'));
   #timeDialog;
   #valuesDialog;
-  /** @type {ReturnType<typeof setTimeout> | undefined} */
-  #hintTimer = undefined;
 
   /** @param {Parts} parts */
   constructor(parts) {
@@ -239,7 +236,7 @@ export class Controls {
     const { errorNav, searchProblems } = this.#parts;
     searchProblems();
     if (errorNav.scan.offsets.length > 0 || errorNav.scan.more?.()) act(errorNav);
-    else this.showHint(noneText(errorNav.scan, 'error'));
+    else this.#parts.bars.hints.answer(noneText(errorNav.scan, 'error'));
   }
 
   /** @param {1 | -1} way */
@@ -247,7 +244,7 @@ export class Controls {
     const { warningNav, searchProblems } = this.#parts;
     searchProblems();
     if (warningNav.scan.offsets.length > 0 || warningNav.scan.more?.()) warningNav.step(way);
-    else this.showHint(noneText(warningNav.scan, 'warning'));
+    else this.#parts.bars.hints.answer(noneText(warningNav.scan, 'warning'));
   }
 
   /**
@@ -293,7 +290,7 @@ export class Controls {
       this.#announceLine(row);
       return;
     }
-    this.showHint(way > 0 ? 'No later group or marker is loaded' : 'No earlier group or marker is loaded');
+    this.#parts.bars.hints.answer(way > 0 ? 'No later group or marker is loaded' : 'No earlier group or marker is loaded');
   }
 
   /** @param {Row | null} row */
@@ -335,31 +332,20 @@ export class Controls {
     if (row?.element) byId('announce').textContent = row.element.textContent;
   }
 
-  /**
-   * Shows a message for a short time.
-   * @param {string} words
-   */
-  showHint(words) {
-    const { bars } = this.#parts;
-    clearTimeout(this.#hintTimer);
-    bars.hint(words);
-    this.#hintTimer = setTimeout(() => bars.hint(''), HINT_MS);
-  }
-
   /** @param {Copied} what */
   async #copy(what) {
     const { urlSync, encoding } = this.#parts;
     if (what === 'link') {
-      this.showHint(await copyText(urlSync.url) ? 'Link copied' : 'Could not copy');
+      this.#parts.bars.hints.answer(await copyText(urlSync.url) ? 'Link copied' : 'Could not copy');
     } else if (what === 'time') {
       const url = urlSync.timeUrl;
-      if (url === null) this.showHint('No line on the screen says a time');
-      else this.showHint(await copyText(url) ? 'Link copied' : 'Could not copy');
+      if (url === null) this.#parts.bars.hints.answer('No line on the screen says a time');
+      else this.#parts.bars.hints.answer(await copyText(url) ? 'Link copied' : 'Could not copy');
     } else if (what === 'curl') {
       // A terminal shows UTF-8.
       const decoded = encoding === '' ? '' : `&format=text&encoding=${encoding}`;
       const url = `${location.origin}${location.pathname.replaceAll("'", '%27')}?tail=1${decoded}`;
-      this.showHint(await copyText(`curl -N '${url}'`) ? 'Command copied' : 'Could not copy');
+      this.#parts.bars.hints.answer(await copyText(`curl -N '${url}'`) ? 'Command copied' : 'Could not copy');
     } else {
       await this.#copyLines(what === 'markdown');
     }
@@ -371,7 +357,7 @@ export class Controls {
     if (selection.selected === null && selection.cursor !== null) selection.select(selection.cursor, false);
     const { selected } = selection;
     if (selected === null) {
-      this.showHint(matchMedia('(pointer: coarse)').matches ? 'Select lines first: tap the start of one, then of another' : 'Select lines first: click before one, Shift-click another');
+      this.#parts.bars.hints.answer(matchMedia('(pointer: coarse)').matches ? 'Select lines first: tap the start of one, then of another' : 'Select lines first: click before one, Shift-click another');
       return;
     }
     try {
@@ -379,9 +365,9 @@ export class Controls {
       const done = await copyText(isMarkdown && urlSync.selectedLines ? markdown(bars.name, urlSync.url, urlSync.selectedLines, text) : text.map((line) => `${line}\n`).join(''));
       const copied = hasTrace ? `Error copied with its stack trace: ${plural(text.length, 'line')}` : `${plural(text.length, 'line')} copied`;
       const words = complete ? copied : `The first ${plural(COPY_ROWS_MAX, 'line')} copied`;
-      this.showHint(done ? words : 'Could not copy');
+      this.#parts.bars.hints.answer(done ? words : 'Could not copy');
     } catch (error) {
-      this.showHint(`Could not copy: ${error instanceof Gone ? 'the lines are no longer there' : failureWords(error)}`);
+      this.#parts.bars.hints.answer(`Could not copy: ${error instanceof Gone ? 'the lines are no longer there' : failureWords(error)}`);
     }
   }
 }

@@ -132,7 +132,7 @@ const timesOverLog = new TimesOverLog({
   only: (span) => findBar.setSpan(span),
   failed: (error) => showFailure(failureWords(error)),
 });
-const urlSync = new UrlSync({ timesOverLog, colours: { get: () => colourRules, set: setColours }, generations, rowViewport, seek, api, oldFiles, follow, selection, findBar, folds, menu, encoding, hint: (words) => bars.hint(words) });
+const urlSync = new UrlSync({ timesOverLog, colours: { get: () => colourRules, set: setColours }, generations, rowViewport, seek, api, oldFiles, follow, selection, findBar, folds, menu, encoding, hint: (words) => bars.hints.notice(words) });
 const minimap = new Minimap(byId('minimap'), log, new StripLayout(generations), (part) => goToPart(part));
 const shownTimes = new ShownTimes(log, rowViewport, () => menu.nextZone(), refresh);
 const controls = new Controls({ oldFiles, log, rowViewport, loader, seek, follow, selection, findBar, errorNav, warningNav, folds, menu, urlSync, api, encoding, generations, bars, levels, restyle, searchProblems });
@@ -154,7 +154,7 @@ function connectionChanged(phase) {
     facts.lostAt = null;
     if (facts.phase.refusal !== null && !isRefusalShown) {
       isRefusalShown = true;
-      bars.hint(`No WebSocket: ${refusalText(facts.phase.refusal)}`);
+      bars.hints.notice(`No WebSocket: ${refusalText(facts.phase.refusal)}`);
     }
   }
   refresh();
@@ -427,7 +427,7 @@ function showMinimap() {
 
 /** Shows why a request failed. @param {string} words */
 function showFailure(words) {
-  controls.showHint(words);
+  bars.hints.trouble(words);
 }
 
 function olderText() {
