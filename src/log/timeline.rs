@@ -252,12 +252,14 @@ impl Timeline {
         span.file().is_some().then(|| Arc::clone(span))
     }
 
-    /// The number of the last span of a generation that has none of its late bytes.
-    pub(super) fn last_passed(&self, generation: Generation) -> Option<u64> {
-        let mut spans = self.spans.iter().rev();
-        let passed =
-            spans.find(|span| span.generation.is(&generation) && span.reason != Reason::Late)?;
-        Some(passed.number)
+    /// The span of a followed file in which a reader of its first bytes goes on at this offset. None if
+    /// the file was not followed.
+    pub(super) fn followed_at(&self, generation: Generation, offset: Offset) -> Option<Arc<Span>> {
+        let is_of_file =
+            |span: &&Arc<Span>| span.generation.is(&generation) && span.reason != Reason::Late;
+        let mut spans = self.spans.iter().filter(is_of_file);
+        let last = spans.clone().next_back()?;
+        Some(Arc::clone(spans.find(|span| span.end() >= offset).unwrap_or(last)))
     }
 
     /// The generation with which following began, as far as it is still known.

@@ -413,6 +413,16 @@ impl<H: Clone> Cursor<H> {
         }
     }
 
+    /// The follower has come to the file that the viewer reads. The viewer goes on in its span, at the
+    /// same position: there is nothing to announce.
+    pub fn on_same_file(&mut self, span: u64, handle: H) -> Step {
+        if let Some(at) = &mut self.at {
+            (at.span, at.handle) = (span, handle);
+        }
+        self.mode = Mode::CatchingUp;
+        Step::Continue
+    }
+
     /// Other files may have had the log's name after the present span's, and can't be given. Gives
     /// nothing where that is announced already, and where it is announced with the next span.
     pub fn on_unknown_files(&mut self) -> Option<Step> {

@@ -501,9 +501,13 @@ impl Viewer {
         // After a file that was rotated away before anybody followed the log comes the file that
         // had the name next, if it can be found. Unless it is proved that no other one came in
         // between, the viewer is told that some may be missing.
-        let mut after = after;
         if let Some(span) = self.span().filter(|span| span.is_rotated()).cloned() {
             let next = follower.find_next_rotated(&span, self.request.history).await;
+            let offset = self.cursor.at().map_or(span.end(), |at| at.offset());
+            if let Some(same) = follower.come_to(&span, offset) {
+                let step = self.cursor.on_same_file(same.span().number, same.into());
+                return self.announce(step);
+            }
             if !next.follows_directly
                 && let Some(step) = self.cursor.on_unknown_files()
             {
@@ -514,9 +518,6 @@ impl Viewer {
                 let at = self.span_cursor(found.into(), Fingerprint::at(Offset(0)));
                 let step = self.cursor.on_rotation(NextSpan::Span(at, reason));
                 return self.announce(step);
-            }
-            if let Some(number) = follower.passed(&span) {
-                after = number;
             }
         }
         let next = follower.timeline().after(after.max(ROTATED_NUMBER_MAX));

@@ -209,10 +209,13 @@ impl Follower {
         Sought::Found(NextRotated { span: None, follows_directly: false })
     }
 
-    /// The number of the span after which a viewer goes on that has read all of a rotated one: its
-    /// follower may have come to that file meanwhile, too.
+    /// Where a viewer goes on that has read a file which it got to elsewhere: in the span of the same
+    /// file, if the follower has come to that file meanwhile, too. None for a log of this machine: what
+    /// is followed here came after all files that were rotated away before.
     #[must_use]
-    pub fn passed(&self, span: &Span) -> Option<u64> {
-        self.timeline().last_passed(span.generation)
+    pub fn come_to(&self, span: &Span, offset: Offset) -> Option<SpanReader> {
+        self.access.mirror_of(&self.log)?;
+        let span = self.timeline().followed_at(span.generation, offset)?;
+        Some(SpanReader::enter(&span))
     }
 }

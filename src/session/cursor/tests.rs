@@ -125,6 +125,19 @@ fn a_live_viewer_enters_the_next_span_without_a_read() {
 }
 
 #[test]
+fn a_viewer_whose_file_comes_to_be_followed_goes_on_in_it_at_its_position() {
+    let mut cursor = Cursor::new(options(), ROTATED_NUMBER_MAX);
+    cursor.open_at(SpanCursor { span: 1, ..at(FIRST, 10) }, VecDeque::new(), true);
+    cursor.step(closed(10));
+    assert_eq!(cursor.step(closed(10)), Step::Enter { after: 1 });
+    assert_eq!(cursor.on_same_file(FIRST, ()), Step::Continue);
+    assert_eq!((cursor.step(open(15)), offset(&cursor)), (read(10, 15), Some((FIRST, 10))));
+    assert_eq!(cursor.on_read(&bytes(5), Offset(15), false), Step::Deliver { skip: 0 });
+    assert_eq!(cursor.step(open(15)), Step::CaughtUp);
+    assert_eq!(cursor.on_chunk(&chunk(FIRST, 15, 5)), Step::Deliver { skip: 0 });
+}
+
+#[test]
 fn spans_that_were_forgotten_are_a_gap_before_the_reset() {
     let mut cursor = opened(options(), 10);
     assert_eq!(cursor.step(closed(10)), Step::Enter { after: FIRST });

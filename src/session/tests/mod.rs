@@ -318,3 +318,23 @@ fn a_file_that_was_found_again_may_be_truncated_after_it_was_read() {
     ];
     run_scenario(false, 1, acts);
 }
+
+#[test]
+fn a_file_that_gets_its_name_back_while_it_is_read_goes_on() {
+    let acts = [
+        Act::Join(StartAt::All),
+        Act::End(Ending::Closed),
+        Act::Rotate { beside: true },
+        Act::Follow,
+        Act::Resume(first()),
+        Act::RenameBack(first()),
+        Act::Poll(10),
+        Act::Poll(10),
+        Act::Receive(first(), 7),
+        Act::Append(5),
+        Act::Poll(10),
+        Act::Receive(first(), 7),
+        Act::Append(5),
+    ];
+    run_scenario(false, 1, acts);
+}

@@ -71,30 +71,84 @@ impl Mirror for Slow {
     }
 }
 
+/// The follower of a log of another machine, with which it began at the file of this inode.
+struct Setting {
+    _directory: tempfile::TempDir,
+    access: Arc<Access>,
+    mirror: Arc<dyn Mirror>,
+    here: LogPath,
+    follower: Arc<Follower>,
+}
+
+impl Setting {
+    fn new(inode: u64) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.log");
+        fs::write(&path, "one\n").unwrap();
+        let access = Arc::new(Access::new([directory.path()]).unwrap());
+        let mirror: Arc<dyn Mirror> = Arc::new(Slow);
+        access.mirror(Arc::clone(&mirror));
+        let here = access.locate(path.as_os_str().as_bytes()).unwrap();
+        let log = access.locate(b"/@web1/a.log").unwrap();
+        let follower = Arc::new(Follower::new(Arc::clone(&access), log, 7, BROADCAST_MESSAGES));
+        let setting = Self { _directory: directory, access, mirror, here, follower };
+        setting.follow(inode, Reason::Joined, 0);
+        setting
+    }
+
+    fn file(&self) -> LogFile {
+        LogFile::new(self.access.open(&self.here).unwrap())
+    }
+
+    fn head(inode: u64) -> Head {
+        Head { signed: generation(inode), detection: Detection::of_head(b"one\n") }
+    }
+
+    /// The follower comes to the next file.
+    fn follow(&self, inode: u64, reason: Reason, from: u64) {
+        let began = FileEvent::Began {
+            generation: generation(inode),
+            head: Self::head(inode),
+            before: Fingerprint::at(Offset(from)),
+            reason,
+            file: Arc::new(self.file()),
+        };
+        self.follower.publish(Poll { events: vec![began], ..Poll::default() });
+    }
+
+    /// All four bytes of a file that was found.
+    fn found(&self, inode: u64) -> Arc<Span> {
+        let found = FoundFile { file: self.file(), head: Self::head(inode), end: Offset(4) };
+        self.follower.take_in_mirrored(found, Offset(0)).unwrap()
+    }
+}
+
+#[test]
+fn a_file_that_a_viewer_got_to_elsewhere_goes_on_where_it_comes_to_be_followed() {
+    let setting = Setting::new(1);
+    let span = setting.found(2);
+    let come_to = |offset| {
+        let reader = setting.follower.come_to(&span, Offset(offset));
+        reader.map(|reader| (reader.span().number, reader.span().from))
+    };
+    let first = setting.follower.timeline().latest().unwrap().number;
+    assert_eq!(come_to(4), None, "it is not followed yet");
+    setting.follow(2, Reason::Rotated, 0);
+    assert_eq!(come_to(4), Some((first + 1, Offset(0))), "more may be written to it");
+    setting.follow(3, Reason::Rotated, 0);
+    setting.follow(2, Reason::Back, 4);
+    assert_eq!(come_to(0), Some((first + 1, Offset(0))), "the span that ends here comes first");
+    assert_eq!(come_to(4), Some((first + 3, Offset(4))));
+    assert_eq!(come_to(9), Some((first + 3, Offset(4))), "its end is not published yet");
+    let local = Follower::new(Arc::clone(&setting.access), setting.here.clone(), 7, 1);
+    assert!(local.come_to(&span, Offset(4)).is_none());
+}
+
 #[tokio::test(start_paused = true)]
 async fn who_waits_for_a_replay_holds_up_nobody_and_not_for_long() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("a.log");
-    fs::write(&path, "one\n").unwrap();
-    let access = Arc::new(Access::new([directory.path()]).unwrap());
-    let mirror: Arc<dyn Mirror> = Arc::new(Slow);
-    access.mirror(Arc::clone(&mirror));
-    let here = access.locate(path.as_os_str().as_bytes()).unwrap();
-    let file = || LogFile::new(access.open(&here).unwrap());
-    let head = |inode| Head { signed: generation(inode), detection: Detection::of_head(b"one\n") };
-    let log = access.locate(b"/@web1/a.log").unwrap();
-    let follower = Arc::new(Follower::new(Arc::clone(&access), log, 7, BROADCAST_MESSAGES));
-    let began = FileEvent::Began {
-        generation: generation(1),
-        head: head(1),
-        before: Fingerprint::at(Offset(0)),
-        reason: Reason::Joined,
-        file: Arc::new(file()),
-    };
-    follower.publish(Poll { events: vec![began], ..Poll::default() });
-    let found = FoundFile { file: file(), head: head(LAST), end: Offset(4) };
-    let span = follower.take_in_mirrored(found, Offset(0)).unwrap();
-
+    let setting = Setting::new(1);
+    let span = setting.found(LAST);
+    let Setting { mirror, follower, .. } = setting;
     let begun = Instant::now();
     let waiting = tokio::spawn({
         let follower = Arc::clone(&follower);
