@@ -703,22 +703,23 @@ async fn a_broker_or_an_agent_that_stands_still_is_told_and_loses_nothing() {
     assert!(mirror.copies[0].from(0) == written, "all bytes came by themselves");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn many_logs_at_once_come_whole() {
-    let nats = broker!("many_logs_at_once_come_whole");
-    let logs = logs();
-    let files: Vec<PathBuf> = (0..50).map(|nth| logs.path().join(format!("{nth}.log"))).collect();
+/// Lines are written to all of so many logs by turns, while one edge follows each of them.
+async fn follow_at_once(test: &str, count: usize, rounds: usize) {
+    let Some(nats) = Nats::start().await else { return not_run(test, "there is no nats-server") };
+    let directory = self::logs();
+    let path = |nth| directory.path().join(format!("{nth}.log"));
+    let files: Vec<PathBuf> = (0..count).map(path).collect();
     for file in &files {
         put(file, "");
     }
-    let _agent = Agent::start(&nats.url(), "web", logs.path(), &[]);
+    let _agent = Agent::start(&nats.url(), "web", directory.path(), &[]);
     let edge = Arc::new(nats.edge().await);
     let mut mirrors: Vec<_> =
         files.iter().map(|file| Mirror::follow(&edge, &name("web", file), None)).collect();
     for mirror in &mut mirrors {
         mirror.until("the start", |mirror| !mirror.turns.is_empty()).await;
     }
-    for round in 0..20 {
+    for round in 0..rounds {
         for (nth, file) in files.iter().enumerate() {
             append(file, format!("{round} of {nth} {}\n", "x".repeat(round * nth)));
         }
@@ -730,4 +731,14 @@ async fn many_logs_at_once_come_whole() {
         assert!(mirror.copies[0].from(0) == written, "{}", file.display());
         assert_eq!(mirror.copies.len(), 1);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_logs_at_once_come_whole() {
+    follow_at_once("many_logs_at_once_come_whole", 50, 20).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_than_a_thousand_logs_at_once_come_whole() {
+    follow_at_once("more_than_a_thousand_logs_at_once_come_whole", 1100, 2).await;
 }

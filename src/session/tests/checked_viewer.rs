@@ -329,12 +329,7 @@ impl CheckedViewer {
 
     /// What a file that was found again had before each truncation: the viewer may have read it then. A
     /// file that is followed has none: what it had was published.
-    fn had_by_file<'a>(
-        &self,
-        key: Key,
-        record: &Record,
-        log_files: &'a LogFiles,
-    ) -> &'a [Vec<u8>] {
+    fn had_by_file<'a>(&self, key: Key, record: &Record, log_files: &'a LogFiles) -> &'a [Vec<u8>] {
         match record.span(self.span_number()) {
             Some(_) => &[],
             None => &log_files.files[log_files.file_of(key.0)].epochs,

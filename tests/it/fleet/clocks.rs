@@ -13,7 +13,10 @@ use std::time::Duration;
 fn library() -> Option<PathBuf> {
     let name = "faketime/libfaketimeMT.so.1";
     let directories = std::fs::read_dir("/usr/lib").ok()?.flatten().map(|entry| entry.path());
-    directories.chain([PathBuf::from("/usr/lib")]).map(|at| at.join(name)).find(|file| file.exists())
+    directories
+        .chain([PathBuf::from("/usr/lib")])
+        .map(|at| at.join(name))
+        .find(|file| file.exists())
 }
 
 /// Gives a process a clock that is so many hours ahead. What is measured stays: timers run on.

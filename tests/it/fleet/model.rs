@@ -81,6 +81,8 @@ struct Watcher {
     gaps: Vec<Option<(u64, u64)>>,
     connections: usize,
     leave: watch::Receiver<u64>,
+    /// Gets a permit when the stream has begun.
+    begun: Arc<Semaphore>,
 }
 
 impl Watcher {
@@ -156,7 +158,10 @@ impl Watcher {
                             told["generation"].as_str().unwrap().to_owned();
                     }
                     Some(_) => self.begin("not recovered".to_owned(), &told["generation"], from),
-                    None => self.begin("open".to_owned(), &told["generation"], from),
+                    None => {
+                        self.begin("open".to_owned(), &told["generation"], from);
+                        self.begun.add_permits(1);
+                    }
                 }
             }
             "reset" => {
@@ -300,6 +305,8 @@ struct World {
     epochs: Vec<Epoch>,
     lines: u64,
     leave: Vec<watch::Sender<u64>>,
+    /// A permit for each viewer whose stream has begun.
+    streams_begun: Arc<Semaphore>,
 }
 
 impl World {
@@ -326,6 +333,7 @@ impl World {
             epochs: vec![Epoch::default()],
             lines: 0,
             leave: Vec::new(),
+            streams_begun: Arc::new(Semaphore::new(0)),
         };
         std::fs::write(world.log(), "").unwrap();
         world.start_agent();
@@ -358,6 +366,7 @@ impl World {
             gaps: Vec::new(),
             connections: 0,
             leave: receiver,
+            begun: Arc::clone(&self.streams_begun),
         }
     }
 
@@ -567,7 +576,14 @@ async fn run(seed: u64) -> Option<Outcome> {
     for (nth, watcher) in watchers.into_iter().enumerate() {
         watching.spawn(async move { (nth, watcher.watch().await) });
     }
-    pace(Duration::from_millis(500)).await;
+    // A viewer that comes after a rotation is not given what was written before it.
+    let all_begun = Arc::clone(&world.streams_begun);
+    let all_begun = tokio::time::timeout(END_TIME_MAX, all_begun.acquire_many(3)).await;
+    assert!(
+        all_begun.is_ok(),
+        "not all streams have begun; the agent said: {:?}",
+        world.agent.map(|agent| agent.said())
+    );
     for _ in 0..setting("TAILCAST_STEPS").unwrap_or(STEPS) {
         world.step().await;
     }
