@@ -23,6 +23,7 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use serde_json::Value;
+use stage::figures::{Figure, Goal};
 use stage::{Server, Stage, get, median, range, row, setting};
 
 /// The compressors, with the ending of their files.
@@ -158,6 +159,17 @@ fn main() {
             &format!("{:.1}", median(cpu)),
             &format!("{peak:.0}"),
         ]);
+        Figure::new(
+            format!("the end of a .{ending} for the first time"),
+            median(first.clone()),
+            "ms",
+        )
+        .beside(&format!("`{program} -dc \\| tail`"), median(tail.clone()), ratio)
+        .goal(Goal::RatioAtMost(1.0))
+        .note();
+        Figure::new(format!("the same .{ending} again"), median(second.clone()), "ms")
+            .goal(Goal::AtMost(100.0))
+            .note();
         std::fs::remove_file(&archive).unwrap();
     }
 }

@@ -24,7 +24,8 @@ use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use stage::{Counter, Server, Stage, get, heading, median, range, row, setting};
+use stage::figures::{Figure, Goal};
+use stage::{Counter, Server, Stage, get, heading, median, median_ratio, range, row, setting};
 
 const MEBI: f64 = 1048576.0;
 /// Repetitions of the quick measurements.
@@ -100,6 +101,8 @@ fn tail(stage: &Stage, big: &Path) {
             &range(&messages),
             &format!("{:.1}", (server.peak() - rss) / MEBI),
         ]);
+        let what = format!("the last 1,000 lines of {:.0} MiB", size(log) as f64 / MEBI);
+        Figure::new(what, median(http), "ms").goal(Goal::AtMost(20.0)).note();
     }
 }
 
@@ -177,6 +180,9 @@ fn messages(stage: &Stage, big: &Path) {
         speeds.push(len as f64 / 1e9 / began.elapsed().as_secs_f64());
     }
     println!("{} GB/s; peak memory + {:.1} MiB", range(&speeds), (server.peak() - rss) / MEBI);
+    Figure::new("catching up as messages of bytes", median(speeds), "GB/s")
+        .goal(Goal::AtLeast(1.0))
+        .note();
 }
 
 /// A whole log as HTML, in both protocols: plain lines, and lines with one coloured word.
@@ -214,6 +220,10 @@ fn html(stage: &Stage) {
         }
         let grown = (server.peak() - rss) / MEBI;
         row(&[&name, &range(&speeds[0]), &range(&speeds[1]), &format!("{grown:.1}")]);
+        let [rows, _] = speeds;
+        Figure::new(format!("HTML over a WebSocket, {name}"), median(rows), "MB/s")
+            .goal(Goal::AtLeast(300.0))
+            .note();
     }
 }
 
@@ -262,6 +272,20 @@ fn stream(stage: &Stage) {
             &format!("{:.1}", median(grown[at].clone()) / MEBI),
             &range(&ratios),
         ]);
+        let of = |other: usize| (median(cpu[other].clone()), median_ratio(&cpu[at], &cpu[other]));
+        let (name, value, ratio) = match at {
+            1 => ("a loop that reads once", of(0).0, of(0).1),
+            2 => ("as bytes", of(1).0, of(1).1),
+            _ => continue,
+        };
+        let what = format!(
+            "CPU of 10 viewers of {speed} MB/s for {seconds} s, {}",
+            ["", "as bytes", "as HTML"][at]
+        );
+        Figure::new(what, median(cpu[at].clone()), "s")
+            .beside(name, value, ratio)
+            .goal(Goal::RatioAtMost(1.5))
+            .note();
     }
 }
 

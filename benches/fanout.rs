@@ -3,7 +3,7 @@
 //!
 //! `cargo bench --bench fanout`, with `ROUNDS=5 SECONDS=10` by default; words after `--` select
 //! loads by name. `ONLY="tailcast,tailcast TLS"` measures some of the servers. `PEERS="edge,original,websocketd,nchan,nchan TLS,frontail"` measures other servers as well, if
-//! they are installed; `edge` is an edge of a machine that has the log, with nats-server between.
+//! they are installed, and `PEERS=installed` all of them but the edge and those with TLS; `ONLY=tailcast,peers` then leaves out the rest. `edge` is an edge of a machine that has the log, with nats-server between.
 
 #![allow(
     dead_code,
@@ -22,7 +22,8 @@ mod stage;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use stage::{Server, Stage, heading, load, number, range, row, setting};
+use stage::figures::{Figure, Goal};
+use stage::{Server, Stage, heading, load, median, median_ratio, number, range, row, setting};
 
 /// Viewers, and lines per second.
 const LOADS: [(&str, u64, u64); 4] = [
@@ -31,6 +32,9 @@ const LOADS: [(&str, u64, u64); 4] = [
     ("100x100", 100, 100),
     ("overload", 1000, 1000),
 ];
+
+/// The other servers that `PEERS=installed` stands for.
+const PEERS: &str = "original,websocketd,nchan,frontail";
 
 /// The results of one server under one load, over the rounds.
 #[derive(Default)]
@@ -79,6 +83,38 @@ fn measure(figures: &mut Figures, server: &Server, log: &Path, query: &str, load
     figures.p99.push(number(&report, "/last_viewer_ms/p99"));
 }
 
+/// Adds the figures of a load to the table of all benches.
+fn note(load: &str, all: &[(String, &str, Figures)]) {
+    let floor = &all[0].2;
+    let Some((.., ours)) = all.iter().find(|(name, ..)| name == "tailcast") else { return };
+    let goal = match load {
+        "1000x100" => 1.05,
+        "5000x20" => 1.10,
+        "100x100" => 1.15,
+        _ => return,
+    };
+    let pair = |ours: &[f64], floor: &[f64]| {
+        (median(ours.to_vec()), median(floor.to_vec()), median_ratio(ours, floor))
+    };
+    let (cpu, of_floor, ratio) = pair(&ours.cpu_per_message, &floor.cpu_per_message);
+    Figure::new(format!("CPU a message, {load}"), cpu, "µs")
+        .beside("the floor", of_floor, ratio)
+        .goal(Goal::RatioAtMost(goal))
+        .note();
+    let (p99, of_floor, ratio) = pair(&ours.p99, &floor.p99);
+    Figure::new(format!("p99 to the last viewer, {load}"), p99, "ms")
+        .beside("the floor", of_floor, ratio)
+        .goal(Goal::RatioAtMost(1.10))
+        .note();
+    if load == "100x100" {
+        for (name, _, figures) in all.iter().filter(|(.., figures)| !figures.p99.is_empty()) {
+            let name = if name == "floor" { "bare socket loop" } else { name };
+            let cpu = median(figures.cpu_per_line.clone());
+            Figure::new(format!("a line to a viewer: {name}"), cpu, "µs").note();
+        }
+    }
+}
+
 fn main() {
     let arguments: Vec<String> =
         std::env::args().skip(1).filter(|word| word != "--bench").collect();
@@ -105,14 +141,21 @@ fn main() {
             ("tailcast TLS", ""),
         ];
         let peers = std::env::var("PEERS").unwrap_or_default();
-        let peers = peers.split(',').filter(|peer| !peer.is_empty()).map(|peer| (peer, ""));
+        let peers = if peers == "installed" { PEERS } else { &peers };
+        let peers: Vec<_> =
+            peers.split(',').filter(|peer| !peer.is_empty()).map(|peer| (peer, "")).collect();
+        let only = std::env::var("ONLY").unwrap_or_default();
+        let is_chosen = |name: &str| {
+            let names = |one: &str| match one {
+                "peers" => peers.iter().any(|(peer, _)| *peer == name),
+                one => one == name,
+            };
+            only.is_empty() || name == "floor" || only.split(',').any(names)
+        };
         let mut all: Vec<_> = ours
             .into_iter()
-            .chain(peers)
-            .filter(|(name, _)| {
-                let only = std::env::var("ONLY").unwrap_or_default();
-                only.is_empty() || *name == "floor" || only.split(',').any(|one| one == *name)
-            })
+            .chain(peers.iter().copied())
+            .filter(|(name, _)| is_chosen(name))
             .map(|(name, query)| (name.to_owned(), query, Figures::default()))
             .collect();
         for round in 0..setting("ROUNDS", 5) as usize {
@@ -169,6 +212,7 @@ fn main() {
                 &ratios(&figures.p99, &floor.p99),
             ]);
         }
+        note(name, &all);
         for (name, _, figures) in &all {
             for (other, cpu) in &figures.others {
                 println!("\n{name}: its {other} uses {} µs for a written line", range(cpu));

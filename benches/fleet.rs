@@ -16,6 +16,10 @@
     reason = "a bench panics at the first error, and prints its results"
 )]
 
+#[allow(unreachable_pub, reason = "shared with the other benches")]
+#[path = "stage/figures.rs"]
+mod figures;
+
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -23,6 +27,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use figures::{Figure, Goal};
 use tailcast::broker::{Broker, Edge, Options, names};
 use tailcast::log::{Access, Event, Registry};
 use tailcast::mirror::{Remote, RemoteEvent, RemoteName};
@@ -166,6 +171,11 @@ async fn latency(root: &Path) {
         percentile(&mut there, 99)
     );
     println!("CPU of the agent for a message: {cpu:.0} µs");
+    let (other, here) = (percentile(&mut there, 99), percentile(&mut here, 99));
+    Figure::new("a line from another machine, p99", other, "ms")
+        .beside("followed here", here, other / here)
+        .goal(Goal::AtMost(here + 10.0))
+        .note();
 }
 
 /// What a message costs agent, broker and edges in CPU time, with one edge and with more.
@@ -260,7 +270,7 @@ async fn idle(root: &Path) {
 }
 
 /// A file that exists already, published from its beginning on by reading it as fast as possible.
-async fn throughput(root: &Path) {
+async fn throughput(root: &Path) -> f64 {
     let logs = root.join("logs");
     std::fs::create_dir_all(&logs).unwrap();
     let log = logs.join("large.log");
@@ -298,11 +308,12 @@ async fn throughput(root: &Path) {
         (agent.cpu() - before) / (size as f64 / 1e9),
         (broker.cpu() - broker_before) / (size as f64 / 1e9),
     );
+    size as f64 / 1e6 / seconds
 }
 
 /// The same bytes through the broker alone: messages of the same size, one in flight, each
 /// acknowledged, and a consumer that takes them.
-async fn bare(root: &Path) {
+async fn bare(root: &Path, ours: f64) {
     use async_nats::jetstream::{self, consumer, stream};
     use futures_util::StreamExt;
 
@@ -343,6 +354,11 @@ async fn bare(root: &Path) {
         size as f64 / 1e6 / seconds,
         (broker.cpu() - before) / (size as f64 / 1e9),
     );
+    let bare = size as f64 / 1e6 / seconds;
+    Figure::new("one log through agent, broker and edge", ours, "MB/s")
+        .beside("the broker alone", bare, ours / bare)
+        .goal(Goal::RatioAtLeast(0.7))
+        .note();
 }
 
 #[tokio::main]
@@ -355,8 +371,8 @@ async fn main() {
         edges(new().path()).await;
     }
     if wanted("throughput") {
-        throughput(new().path()).await;
-        bare(new().path()).await;
+        let ours = throughput(new().path()).await;
+        bare(new().path(), ours).await;
     }
     if wanted("idle") {
         idle(new().path()).await;

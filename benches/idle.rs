@@ -20,6 +20,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use stage::figures::{Figure, Goal};
 use stage::{Client, Server, Stage, heading, number, row, setting, wait_until};
 
 /// Viewers per client process; each takes a descriptor there.
@@ -97,6 +98,11 @@ fn memory(stage: &Stage) {
                 &kibibytes((there - before) / viewers as f64),
                 &kibibytes((after - before) / viewers as f64),
             ]);
+            let what = format!("memory of one of {viewers} idle viewers, {name}");
+            let goal = if name == "v1 with TLS" { 16.0 } else { 2.0 };
+            Figure::new(what, (there - before) / viewers as f64 / 1024.0, "KiB")
+                .goal(Goal::AtMost(goal))
+                .note();
             finish(clients);
         }
     }

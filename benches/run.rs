@@ -24,6 +24,7 @@ use std::time::Instant;
 
 use pty_process::Size;
 use pty_process::blocking::Command as PtyCommand;
+use stage::figures::{Figure, Goal};
 use stage::{Stage, TAILCAST, median, row, setting};
 
 /// What a program took.
@@ -120,6 +121,13 @@ fn compare(title: &str, bytes: u64, run: fn(&str) -> Took, lines: &[(&str, Strin
             &format!("{:.2}", middle(|took| took.cpu)),
             &format!("{:.2}", ratio(|took| took.cpu, at)),
         ]);
+        if *name == "`tailcast run`" {
+            let wall = |at: usize| median(took[at].iter().map(|took| took.wall).collect());
+            Figure::new(format!("a command that writes at full speed, {title}"), wall(at), "s")
+                .beside(lines[0].0, wall(0), ratio(|took| took.wall, at))
+                .goal(Goal::RatioAtMost(1.1))
+                .note();
+        }
     }
 }
 

@@ -21,6 +21,7 @@ use std::hint::black_box;
 use std::io::{BufWriter, Read, Write};
 use std::time::Instant;
 
+use stage::figures::{Figure, Goal};
 use stage::{Server, Stage, get, heading, median, range, row, setting};
 use tailcast::time::{Profile, Recognizer, Zone};
 
@@ -119,6 +120,10 @@ fn stamps() {
             without.push(bytes.len() as f64 / begin.elapsed().as_secs_f64() / 1e9);
         }
         let (with, without) = (median(with), median(without));
+        Figure::new(format!("reading times, {name}"), with, "GB/s")
+            .beside("newlines alone", without, with / without)
+            .goal(Goal::AtLeast(1.0))
+            .note();
         let ratio = format!("{:.2}", with / without);
         let (with, without) = (format!("{with:.2}"), format!("{without:.1}"));
         row(&[&name, &(log.len() as u64 / LINES), &with, &without, &ratio]);
@@ -178,7 +183,11 @@ fn seek_and_count(wants: impl Fn(&str) -> bool) {
                 assert!(!answer.is_empty());
             }
             let spread = range(&times);
-            row(&[&name, &format!("{:.1}", median(times)), &spread]);
+            let middle = median(times);
+            row(&[&name, &format!("{middle:.1}"), &spread]);
+            Figure::new(format!("going to a time, `{name}`"), middle, "ms")
+                .goal(Goal::AtMost(50.0))
+                .note();
         }
     }
     if wants("count") {

@@ -1,5 +1,6 @@
 //! Shared by the benches: servers as processes, the load client, and the printing of tables.
 
+pub mod figures;
 pub mod peers;
 
 use std::fmt::Display;
@@ -228,6 +229,11 @@ pub fn number(report: &Value, path: &str) -> f64 {
 pub fn median(mut numbers: Vec<f64>) -> f64 {
     numbers.sort_by(f64::total_cmp);
     numbers[(numbers.len() - 1) / 2]
+}
+
+/// The median of the ratios of two servers' figures, round by round.
+pub fn median_ratio(ours: &[f64], others: &[f64]) -> f64 {
+    median(ours.iter().zip(others).map(|(one, other)| one / other).collect())
 }
 
 /// The median, the minimum and the maximum.
