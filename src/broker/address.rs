@@ -44,6 +44,8 @@ pub enum Login {
     Token(Secret),
     /// With the content of a credentials file: a JWT and the seed of its key.
     Credentials(Secret),
+    /// With the seed of a user's key (NKEY), of which the broker knows the public half.
+    Key(Secret),
 }
 
 /// The servers of a broker, `nats://HOST:PORT` or `tls://HOST:PORT`, with a comma between two.

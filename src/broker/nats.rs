@@ -160,6 +160,7 @@ impl Broker {
                 Some(Login::Credentials(credentials)) => connecting
                     .credentials(credentials.reveal())
                     .map_err(|error| ConnectFailure::Credentials(error.to_string()))?,
+                Some(Login::Key(seed)) => connecting.nkey(seed.reveal().to_owned()),
             };
         if let Some(authorities) = &options.authorities {
             connecting = connecting.add_root_certificates(authorities.clone());

@@ -50,7 +50,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "URL", env = "TAILCAST_NATS", hide_env_values = true)]
     nats: String,
 
-    /// Sign in at the broker with this credentials file
+    /// Sign in at the broker with this credentials file, or the seed of a key (NKEY) in it
     #[arg(long, value_name = "FILE", env = "TAILCAST_NATS_CREDS")]
     nats_creds: Option<PathBuf>,
 

@@ -7,6 +7,9 @@ use crate::broker::{BrokerAddress, ConnectFailure, Login, Options, Secret};
 use crate::cli::failure::Failure;
 use crate::cli::secret;
 
+/// The line that a credentials file with a JWT has.
+const JWT: &str = "BEGIN NATS USER JWT";
+
 /// Where the broker is, and what proves to it who this is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Place {
@@ -35,10 +38,7 @@ impl Place {
         let mut address = address(&self.url)?;
         let in_url = address.take_login();
         let login = match &self.credentials {
-            Some(file) => {
-                let content = content(file, "BEGIN NATS USER JWT", "--nats-creds")?;
-                Some(Login::Credentials(Secret::new(content)))
-            }
+            Some(file) => Some(login(file)?),
             None => in_url,
         };
         if let Some(file) = &self.authorities {
@@ -46,6 +46,24 @@ impl Place {
         }
         Ok(Options { address, login, authorities: self.authorities.clone(), name, inbox })
     }
+}
+
+/// What a credentials file proves: a JWT with its key as `nsc` makes it, or a key alone.
+fn login(file: &Path) -> Result<Login, Failure> {
+    const FLAG: &str = "--nats-creds";
+    if let Ok(text) = secret::content(file)
+        && !text.contains(JWT)
+        && let Some(seed) = text.lines().map(str::trim).find(|line| is_seed(line))
+    {
+        return Ok(Login::Key(Secret::new(seed)));
+    }
+    Ok(Login::Credentials(Secret::new(content(file, JWT, FLAG)?)))
+}
+
+/// Whether this is the seed of a user's key: 32 bytes with their kind and checksum, in base 32.
+fn is_seed(text: &str) -> bool {
+    let is_digit = |byte: u8| matches!(byte, b'A'..=b'Z' | b'2'..=b'7');
+    text.len() == 58 && text.starts_with("SU") && text.bytes().all(is_digit)
 }
 
 /// What is in a file that has to have this in it.
@@ -74,7 +92,9 @@ pub(super) fn refused(failure: ConnectFailure, address: &BrokerAddress) -> Failu
             "name the authority of the broker's certificate with `--nats-tls-ca FILE`, and the broker as \
              its certificate does"
         }
-        ConnectFailure::Credentials(_) => "let `nsc` or your provider make the file again",
+        ConnectFailure::Credentials(_) => {
+            "let `nsc` or your provider make the file of `--nats-creds` again"
+        }
         ConnectFailure::Away(_) => "start the broker: `nats-server -js`",
     };
     let error = anyhow::Error::new(failure).context(format!("cannot use the broker at {address}"));

@@ -50,7 +50,7 @@ pub(in crate::cli) struct Arguments {
     #[arg(long, value_name = "URL", env = "TAILCAST_NATS", hide_env_values = true)]
     pub(super) nats: Option<String>,
 
-    /// Sign in at the broker with this credentials file
+    /// Sign in at the broker with this credentials file, or the seed of a key (NKEY) in it
     #[cfg(feature = "nats")]
     #[arg(long, value_name = "FILE", env = "TAILCAST_NATS_CREDS")]
     pub(super) nats_creds: Option<PathBuf>,

@@ -115,6 +115,32 @@ async fn a_credentials_file_is_a_login_and_that_of_another_account_is_none() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_seed_of_a_key_is_a_login_where_the_broker_knows_its_public_half() {
+    let (known, strange) = (KeyPair::new_user(), KeyPair::new_user());
+    let config = format!("authorization {{ users: [ {{ nkey: {} }} ] }}", known.public_key());
+    let Some(nats) = Nats::with(&config).await else {
+        return not_run("the_seed_of_a_key_is_a_login", "there is no nats-server");
+    };
+    let (logs, files) = (logs(), self::logs());
+    let seed = |name: &str, key: &KeyPair, before: &str| {
+        let file = files.path().join(name);
+        put(&file, format!("{before}{}\n", key.seed().unwrap()));
+        file.to_str().unwrap().to_owned()
+    };
+    let [known, with_text] =
+        [("known.nk", ""), ("text.nk", "# of web\n")].map(|(name, text)| seed(name, &known, text));
+    let strange = seed("strange.nk", &strange, "");
+    for file in [&known, &with_text] {
+        drop(Agent::start(&nats.url(), "web", logs.path(), &["--nats-creds", file]));
+    }
+    let mut agent = Agent::begin(&nats.url(), "web", logs.path(), &["--nats-creds", &strange]);
+    assert_eq!(agent.wait().await.code(), Some(1), "{}", agent.said());
+    let said = agent.said();
+    assert!(said.contains("\nhint: check the user and the password"), "{said}");
+    assert!(!said.contains("SU"), "no part of the key is told: {said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_documented_configuration_works_with_tls_and_refuses_others_clearly() {
     let (files, pem) = (self::logs(), Pem::new());
     pem.write(files.path());
