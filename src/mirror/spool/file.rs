@@ -3,21 +3,21 @@
 //! They lie at their own offsets, and the file is sparse where they are missing. What is asked for and
 //! missing is fetched, a piece at a time.
 
+mod fetch;
+mod state;
+
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
-use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::Weak;
+use std::time::{Instant, SystemTime};
 
-use bytes::Bytes;
 use parking_lot::{Condvar, Mutex, RwLock};
 use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
-use tokio::runtime::Handle;
-use tokio::time::timeout;
 
 use crate::encoding::Detection;
 use crate::log::Generation;
@@ -26,33 +26,19 @@ use crate::log::mirrored::MirroredBytes;
 use crate::log::position::SIGNATURE_BYTES_MAX;
 use crate::log::timeline::Head;
 use crate::mirror::ranges::Ranges;
-use crate::mirror::remote::{FetchError, Remote, RemoteName};
+use crate::mirror::remote::RemoteName;
+use crate::mirror::spool::file::fetch::Fetching;
+pub(super) use crate::mirror::spool::file::fetch::Origin;
+use crate::mirror::spool::file::state::State;
 use crate::mirror::spool::note::Note;
 use crate::mirror::spool::{Shared, Stored};
 
-/// What is fetched at once: the pieces begin at multiples of this.
-const PIECE_BYTES: u64 = 256 * 1024;
-/// A fetch that takes longer has failed.
-const FETCH_TIME_MAX: Duration = Duration::from_secs(10);
-/// A read within this time after a machine did not answer fails at once. All reads that waited for the
-/// same bytes fail together, instead of one after the other.
-const FAILURE_TIME: Duration = Duration::from_secs(1);
 /// These bytes at the beginning and at the end are not given back while the file is read: each reader
 /// wants them.
 const HEAD_BYTES_KEPT: u64 = 4096;
 const TAIL_BYTES_KEPT: u64 = 1024 * 1024;
-/// How long it is believed that nobody has bytes which were asked for in vain. Their machine may only
-/// have been unable to read them for a moment.
-const DENIAL_TIME_MAX: Duration = Duration::from_secs(60);
 /// Ranges that were written one after the other are given back together, up to this size.
 const BATCH_BYTES: u64 = 1024 * 1024;
-
-/// What brings the bytes that are missing.
-#[derive(Clone, Debug)]
-pub(super) struct Origin {
-    pub(super) remote: Arc<dyn Remote>,
-    pub(super) runtime: Handle,
-}
 
 /// The bytes of one generation.
 #[derive(Debug)]
@@ -71,94 +57,6 @@ pub(in crate::mirror) struct SpoolFile {
     /// What is wanted now. It is not given back before it was read.
     wanted: Mutex<Vec<Range<u64>>>,
     used: Mutex<Instant>,
-}
-
-#[derive(Debug, Default)]
-struct Fetching {
-    /// The pieces that are being fetched.
-    pieces: Vec<Range<u64>>,
-    /// When the machine did not answer last.
-    failed: Option<Instant>,
-}
-
-#[derive(Debug)]
-struct State {
-    /// With the latest signature.
-    generation: Generation,
-    /// The machine said so. Else it is what a visitor has asked for.
-    is_told: bool,
-    /// What its machine calls it now, where that is another name.
-    alias: Option<Generation>,
-    size: u64,
-    modified: SystemTime,
-    next: Option<Generation>,
-    /// When its machine last told of it as of the present file of its log.
-    followed: Option<SystemTime>,
-    present: Ranges,
-    /// What nobody has. It is not noted: the next server asks again.
-    gone: Ranges,
-    /// What of it is gone for good.
-    lost: Ranges,
-    /// Since when some of the rest is not asked for.
-    denied: Option<Instant>,
-    /// What is present, in the order in which it came.
-    order: VecDeque<Range<u64>>,
-    is_noted: bool,
-    /// When the note was written; None if there is none.
-    noted: Option<SystemTime>,
-}
-
-impl State {
-    /// The first part of a range of which it is not known where it is, and the first that nobody has.
-    fn look(&self, range: &Range<u64>) -> (Option<Range<u64>>, Option<Range<u64>>) {
-        let (mut at, mut gone) = (range.start, None);
-        while at < range.end {
-            if let Some(present) = self.present.at(at) {
-                at = present.end;
-            } else if let Some(its) = self.gone.at(at) {
-                gone.get_or_insert(at..its.end.min(range.end));
-                at = its.end;
-            } else {
-                let next = |ranges: &Ranges| ranges.first_missing(&(at..range.end));
-                let end = [next(&self.present), next(&self.gone)].into_iter().flatten();
-                let end = end.map(|missing| missing.end).min().unwrap_or(range.end);
-                return (Some(at..end), gone);
-            }
-        }
-        (None, gone)
-    }
-
-    /// Nobody has these bytes now.
-    fn deny(&mut self, range: &Range<u64>, now: Instant) {
-        let mut at = range.start;
-        while let Some(missing) = self.present.first_missing(&(at..range.end)) {
-            at = missing.end;
-            self.gone.insert(missing);
-        }
-        self.denied.get_or_insert(now);
-    }
-
-    /// The next read of bytes that were asked for in vain asks again.
-    fn forget_denials(&mut self) {
-        self.gone = self.lost.clone();
-        self.denied = None;
-    }
-
-    fn is_denial_over(&self, now: Instant) -> bool {
-        self.denied.is_some_and(|since| now.duration_since(since) >= DENIAL_TIME_MAX)
-    }
-
-    /// The piece in which a missing range is fetched: more than that, as far as it is missing, too.
-    fn piece(&self, missing: &Range<u64>) -> Range<u64> {
-        let from = missing.start - missing.start % PIECE_BYTES;
-        let before = [&self.present, &self.gone].into_iter().filter_map(|ranges| {
-            ranges.iter().rev().find(|range| range.end <= missing.start).map(|range| range.end)
-        });
-        let from = before.fold(from, u64::max);
-        let to = (missing.start - missing.start % PIECE_BYTES) + PIECE_BYTES;
-        let (missing, _) = self.look(&(missing.start..to.min(self.size.max(missing.end))));
-        from..missing.map_or(to, |missing| missing.end.min(to))
-    }
 }
 
 impl SpoolFile {
@@ -474,95 +372,6 @@ impl SpoolFile {
         }
         noted
     }
-
-    /// Keeps a range here from when it has come until this is dropped.
-    fn want(&self, range: &Range<u64>) -> Wanted<'_> {
-        self.wanted.lock().push(range.clone());
-        Wanted { file: self, range: range.clone() }
-    }
-
-    /// Brings a missing piece here, or waits for somebody who does.
-    fn fetch(&self, piece: &Range<u64>) -> io::Result<()> {
-        {
-            let mut fetching = self.fetching.lock();
-            if fetching.failed.is_some_and(|failed| failed.elapsed() < FAILURE_TIME) {
-                return Err(unreachable());
-            }
-            let overlaps = |other: &Range<u64>| other.start < piece.end && piece.start < other.end;
-            if fetching.pieces.iter().any(overlaps) {
-                self.fetched.wait_for(&mut fetching, FETCH_TIME_MAX);
-                return Ok(());
-            }
-            fetching.pieces.push(piece.clone());
-        }
-        let result = self.fetch_alone(piece);
-        let is_unreachable = |error: &io::Error| error.kind() == io::ErrorKind::NotConnected;
-        {
-            let mut fetching = self.fetching.lock();
-            fetching.pieces.retain(|other| other != piece);
-            fetching.failed =
-                result.as_ref().err().filter(|it| is_unreachable(it)).map(|_| Instant::now());
-        }
-        self.fetched.notify_all();
-        result
-    }
-
-    fn fetch_alone(&self, piece: &Range<u64>) -> io::Result<()> {
-        let Origin { remote, runtime } = &self.origin;
-        let called = {
-            let state = self.state.read();
-            state.alias.unwrap_or(state.generation)
-        };
-        let fetching = remote.fetch(&self.name, &called, piece.clone());
-        let fetched = runtime.block_on(async { timeout(FETCH_TIME_MAX, fetching).await });
-        match fetched.unwrap_or(Err(FetchError::Unreachable)) {
-            Ok(fetched) => {
-                let len = fetched.bytes.len().min((piece.end - piece.start) as usize);
-                let bytes: Bytes = fetched.bytes.slice(..len);
-                self.keep(piece.start, &bytes, None)?;
-                if let Some(spool) = self.spool.upgrade() {
-                    spool.count_fetched(len);
-                }
-                if let Some(next) = fetched.next.filter(|next| next.is_direct) {
-                    self.hear_next(next.generation);
-                }
-                let end = piece.start + len as u64;
-                if end >= piece.end || (fetched.size < piece.end && len > 0) {
-                    return Ok(());
-                }
-                if fetched.size < piece.end {
-                    // Who answers does not know all that was heard of: it may have been told by somebody
-                    // else than the machine, or the machine is about to tell that the file is shorter.
-                    return Err(unreachable());
-                }
-                self.state.write().deny(&(end..piece.end), Instant::now());
-                Ok(())
-            }
-            Err(FetchError::Gone) => {
-                self.state.write().deny(piece, Instant::now());
-                Ok(())
-            }
-            Err(FetchError::Unreachable | FetchError::Busy) => Err(unreachable()),
-            Err(error @ FetchError::Refused) => {
-                Err(io::Error::new(io::ErrorKind::PermissionDenied, error))
-            }
-        }
-    }
-}
-
-/// A range that somebody wants.
-struct Wanted<'f> {
-    file: &'f SpoolFile,
-    range: Range<u64>,
-}
-
-impl Drop for Wanted<'_> {
-    fn drop(&mut self) {
-        let mut all = self.file.wanted.lock();
-        if let Some(own) = all.iter().position(|range| *range == self.range) {
-            all.swap_remove(own);
-        }
-    }
 }
 
 /// Gives the bytes of a range back to the file system.
@@ -575,10 +384,6 @@ pub(super) fn punch_hole(file: &File, range: &Range<u64>) -> io::Result<()> {
         Err(Errno::OPNOTSUPP | Errno::NOSYS) => Err(io::ErrorKind::Unsupported.into()),
         punched => Ok(punched?),
     }
-}
-
-fn unreachable() -> io::Error {
-    io::Error::new(io::ErrorKind::NotConnected, FetchError::Unreachable)
 }
 
 impl MirroredBytes for SpoolFile {
@@ -647,118 +452,4 @@ impl MirroredBytes for SpoolFile {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::log::access::Identity;
-
-    /// The ranges of a test begin and end at multiples of this.
-    const STEP: u64 = PIECE_BYTES / 4;
-    const STEPS: u64 = 24;
-
-    fn ranges() -> impl Strategy<Value = Ranges> {
-        let range = (0..STEPS, 0..STEPS)
-            .prop_map(|(one, other)| STEP * one.min(other)..STEP * one.max(other));
-        proptest::collection::vec(range, 0..4).prop_map(|all| all.into_iter().collect())
-    }
-
-    fn state(size: u64, present: Ranges, gone: Ranges) -> State {
-        let generation = Generation::new(Identity { device: 1, inode: 1 }, 1, b"");
-        let (modified, order) = (SystemTime::UNIX_EPOCH, VecDeque::new());
-        State {
-            generation,
-            is_told: true,
-            alias: None,
-            size,
-            modified,
-            next: None,
-            followed: None,
-            present,
-            gone,
-            lost: Ranges::default(),
-            denied: None,
-            order,
-            is_noted: true,
-            noted: None,
-        }
-    }
-
-    #[test]
-    fn what_was_asked_for_in_vain_is_asked_for_again_after_a_while() {
-        let mut state = state(100, std::iter::once(0..10).collect(), Ranges::default());
-        let now = Instant::now();
-        state.lost.insert(50..60);
-        state.gone.insert(50..60);
-        state.deny(&(0..100), now);
-        state.deny(&(0..100), now + DENIAL_TIME_MAX / 2);
-        assert_eq!(state.look(&(0..100)), (None, Some(10..100)));
-        assert!(!state.is_denial_over(now + DENIAL_TIME_MAX / 2));
-        assert!(state.is_denial_over(now + DENIAL_TIME_MAX));
-        state.forget_denials();
-        assert!(!state.is_denial_over(now + DENIAL_TIME_MAX));
-        assert_eq!(state.look(&(0..100)), (Some(10..50), None));
-        assert_eq!(state.look(&(50..100)), (Some(60..100), Some(50..60)), "gone for good");
-    }
-
-    #[tokio::test]
-    async fn where_no_holes_can_be_made_a_file_is_given_back_whole() {
-        let generation = Generation::new(Identity { device: 1, inode: 1 }, 1, b"");
-        let name = RemoteName { host: "web".into(), path: b"/x".as_slice().into() };
-        let (size, modified) = (0, SystemTime::UNIX_EPOCH);
-        let present = Ranges::default();
-        let note = Note { name, generation, size, modified, next: None, followed: None, present };
-        let remote: Arc<dyn Remote> = Arc::new(crate::mirror::LaterRemote::default());
-        let origin = Origin { remote, runtime: Handle::current() };
-        let kept = tempfile::tempfile().unwrap();
-        let file = SpoolFile::new(note, None, kept, PathBuf::from("/x"), 1, origin, Weak::new());
-        let bytes: Vec<u8> = (0..4 << 20).map(|nth: u32| (nth % 251) as u8).collect();
-        let len = bytes.len() as u64;
-        file.keep(0, &bytes, None).unwrap();
-        let no_holes = |_: &File, _: &Range<u64>| Err(io::ErrorKind::Unsupported.into());
-        let reading = file.want(&(100..200));
-        assert_eq!(file.give_back(1000, 4096, no_holes), 0, "somebody is about to read");
-        drop(reading);
-        let broken = |_: &File, _: &Range<u64>| Err(io::ErrorKind::Other.into());
-        assert_eq!((file.give_back(1000, 4096, broken), file.bytes()), (0, len));
-        assert_eq!((file.give_back(1000, 4096, no_holes), file.bytes()), (len, 0));
-        assert_eq!((file.file.metadata().unwrap().len(), file.size()), (0, len));
-        // What comes then lies at its own offset.
-        file.keep(len, b"and on", None).unwrap();
-        assert_eq!(file.read_at(len, 6).unwrap(), b"and on");
-        assert_eq!(file.here_before(len), len);
-    }
-
-    proptest! {
-        /// What is asked for is brought piece by piece, none of which has anything that is there.
-        #[test]
-        fn pieces_bring_all_that_is_missing_and_nothing_twice(present in ranges(), lost in ranges(), from in 0..STEPS, len in 1..STEPS) {
-            let mut gone = lost;
-            present.iter().for_each(|range| gone.remove(&range));
-            let size = STEP * STEPS;
-            let mut state = state(size, present, gone);
-            let wanted = STEP * from..(STEP * (from + len)).min(size);
-            let first_gone = {
-                let mut at = wanted.start;
-                loop {
-                    if let Some(gone) = state.gone.at(at).filter(|_| at < wanted.end) {
-                        break Some(at..gone.end.min(wanted.end));
-                    }
-                    at += STEP;
-                    if at >= wanted.end { break None; }
-                }
-            };
-            for _ in 0..=STEPS {
-                let (Some(missing), _) = state.look(&wanted) else { break };
-                let piece = state.piece(&missing);
-                prop_assert!(piece.contains(&missing.start), "{piece:?} without {missing:?}");
-                prop_assert!(piece.end - piece.start <= PIECE_BYTES && piece.end <= size, "{piece:?}");
-                for at in (piece.start..piece.end).step_by(STEP as usize) {
-                    prop_assert!(state.present.at(at).is_none() && state.gone.at(at).is_none(), "{at} twice");
-                }
-                state.present.insert(piece);
-            }
-            prop_assert_eq!(state.look(&wanted), (None, first_gone));
-        }
-    }
-}
+mod tests;
