@@ -9,8 +9,9 @@
 //! name than were found, viewers are told that files may be missing. All calls may block.
 
 mod missed;
+mod present;
+mod successors;
 
-use std::collections::VecDeque;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -32,10 +33,9 @@ use crate::log::position::{Generation, Offset};
 use crate::log::timeline::{Head, Reason, WaitReason};
 use crate::log::wake::Wake;
 use missed::{FollowedFiles, Search};
+use present::Present;
+use successors::SETTLE_TIME;
 
-/// A file that has taken the name begins no sooner than this: events may still report others that
-/// had the name before it.
-const SETTLE_TIME: Duration = Duration::from_millis(5);
 /// A file whose name is gone is followed at least this long, however short the rotate-wait is: a
 /// rotation removes the name and creates it again.
 const GONE_TIME_MIN: Duration = Duration::from_millis(20);
@@ -51,8 +51,6 @@ const HOLD_CHECK_INTERVAL: Duration = Duration::from_millis(5);
 /// While bytes come, and events report nothing but writes, the path is looked up this often: not
 /// every directory on the way to the log is watched.
 const NAME_INTERVAL: Duration = Duration::from_millis(500);
-/// At most this many files that have taken the name are held open until they begin.
-const SUCCESSORS_MAX: usize = 16;
 
 /// Follows one path across its files.
 #[derive(Debug)]
@@ -82,114 +80,6 @@ pub struct RotationTracker {
     next_rotation_at: Option<Instant>,
     /// A viewer still reads a file that was rotated away.
     are_viewers_behind: bool,
-}
-
-/// What is followed, and whether it has the log's name.
-#[derive(Debug)]
-enum Present {
-    /// Nothing is followed, for this reason. None before the reason has been published.
-    Absent(Option<WaitReason>),
-    /// The file that is followed had the name at the last check. The time of that check is None
-    /// when the next poll has to check the name.
-    Named { file: TailedFile, checked_at: Option<Instant> },
-    /// A file is followed, but since this time the path has led to nothing that can be followed.
-    Gone { file: TailedFile, since: Instant },
-    /// Other files have taken the name since, and begin when the present one has been read to its
-    /// end.
-    Draining { file: Option<TailedFile>, successors: Successors },
-}
-
-/// Files that have taken the name, in that order. Never empty between two polls.
-#[derive(Debug)]
-struct Successors {
-    files: VecDeque<TailedFile>,
-    /// When the first of them was seen.
-    since: Instant,
-}
-
-impl Default for Present {
-    fn default() -> Self {
-        Self::Absent(None)
-    }
-}
-
-impl Present {
-    fn file(&self) -> Option<&TailedFile> {
-        match self {
-            Self::Absent(_) => None,
-            Self::Named { file, .. } | Self::Gone { file, .. } => Some(file),
-            Self::Draining { file, .. } => file.as_ref(),
-        }
-    }
-
-    fn file_mut(&mut self) -> Option<&mut TailedFile> {
-        match self {
-            Self::Absent(_) => None,
-            Self::Named { file, .. } | Self::Gone { file, .. } => Some(file),
-            Self::Draining { file, .. } => file.as_mut(),
-        }
-    }
-
-    /// The file that is followed, and the successors, if there are any.
-    fn into_parts(self) -> (Option<TailedFile>, Option<Successors>) {
-        match self {
-            Self::Absent(_) => (None, None),
-            Self::Named { file, .. } | Self::Gone { file, .. } => (Some(file), None),
-            Self::Draining { file, successors } => (file, Some(successors)),
-        }
-    }
-
-    fn successors(&self) -> Option<&Successors> {
-        match self {
-            Self::Draining { successors, .. } => Some(successors),
-            Self::Absent(_) | Self::Named { .. } | Self::Gone { .. } => None,
-        }
-    }
-
-    fn has_successors(&self) -> bool {
-        self.successors().is_some()
-    }
-
-    fn is(&self, identity: Identity) -> bool {
-        self.file().is_some_and(|tailed| tailed.file.identity() == identity)
-    }
-
-    /// The path leads to the file that is followed. Returns whether it had led to nothing before.
-    fn name_confirmed(&mut self, now: Instant) -> bool {
-        let is_back = matches!(self, Self::Gone { .. });
-        *self = match std::mem::take(self) {
-            Self::Named { file, .. } | Self::Gone { file, .. } => {
-                Self::Named { file, checked_at: Some(now) }
-            }
-            other @ (Self::Absent(_) | Self::Draining { .. }) => other,
-        };
-        is_back
-    }
-
-    /// Makes the next poll check the name.
-    fn doubt_name(&mut self) {
-        if let Self::Named { checked_at, .. } = self {
-            *checked_at = None;
-        }
-    }
-
-    /// Adds a file that took the name before all other successors.
-    fn push_first_successor(&mut self, next: TailedFile, now: Instant) {
-        if let Self::Draining { successors, .. } = self {
-            return successors.files.push_front(next);
-        }
-        self.push_successor(next, now);
-    }
-
-    /// Adds a file that took the name after all others.
-    fn push_successor(&mut self, next: TailedFile, now: Instant) {
-        if let Self::Draining { successors, .. } = self {
-            return successors.files.push_back(next);
-        }
-        let (file, _) = std::mem::take(self).into_parts();
-        let successors = Successors { files: VecDeque::from([next]), since: now };
-        *self = Self::Draining { file, successors };
-    }
 }
 
 impl From<Refusal> for WaitReason {
@@ -441,42 +331,6 @@ impl RotationTracker {
             && present.read_now(now, poll) != Progress::More
     }
 
-    /// Opens the other file to which the path leads now. The file is held open from now on,
-    /// whatever happens to its name.
-    fn open_successor(&mut self, identity: Identity, now: Instant, poll: &mut Poll) {
-        if let Some(successors) = self.present.successors()
-            && (successors.files.len() >= SUCCESSORS_MAX
-                || successors.files.back().is_some_and(|last| last.file.identity() == identity))
-        {
-            return;
-        }
-        let opened = self.chooser.open();
-        let tailed = opened.and_then(|chosen| {
-            TailedFile::chosen(chosen).map_err(|error| {
-                tracing::warn!(log = %self.log.display(), %error, "can't read the file that took the log's name");
-                Refusal::Unreadable
-            })
-        });
-        match tailed {
-            // The present file got its name back between the lookup and the open.
-            Ok(next) if self.present.is(next.file.identity()) => poll.more = true,
-            Ok(mut next) => {
-                // A file that has lost the name meanwhile may have been opened under its new name.
-                next.was_renamed = match self.chooser.identify() {
-                    Ok(identity) => identity != next.file.identity(),
-                    Err(refusal) => refusal == Refusal::NotFound,
-                };
-                self.appearances.open(now);
-                self.present.push_successor(next, now);
-            }
-            Err(Refusal::Exhausted) if self.present.file().is_some() => {}
-            Err(refusal) if !self.present.has_successors() => {
-                self.name_is_gone(refusal, now, poll);
-            }
-            Err(_) => {}
-        }
-    }
-
     /// Continues with the files that have taken the name, in that order. The present file has been
     /// read to its end.
     fn rotate(&mut self, now: Instant, named: Option<Identity>, wake: &Wake, poll: &mut Poll) {
@@ -535,44 +389,6 @@ impl RotationTracker {
         }
     }
 
-    /// Whether the first of the successors is the present file, written anew.
-    fn compare_successor(&mut self, now: Instant, wake: &Wake) -> Verdict {
-        let Present::Draining { file: Some(file), successors } = &self.present else {
-            return Verdict::Other;
-        };
-        let Some(next) = successors.files.front() else { return Verdict::Other };
-        let is_next_match = self.chooser.is_pattern() && file.real_path != next.real_path;
-        if is_next_match
-            || file.unreadable_since().is_some()
-            || self.late.contains(next.file.identity())
-        {
-            return Verdict::Other;
-        }
-        let known = self.comparison.take().filter(|known| known.is_of(file, next));
-        let mut comparison = known.unwrap_or_else(|| Comparison::new(file, next, now));
-        let may_grow = successors.files.len() == 1 && !wake.has_renamed();
-        let verdict = comparison.go_on(file, next, may_grow, now);
-        self.comparison = Some(comparison);
-        verdict
-    }
-
-    /// The present file goes on in the first of the successors. Those who still write to what it
-    /// was are heard as late writers.
-    fn go_on_in_successor(&mut self, now: Instant, poll: &mut Poll) {
-        self.comparison = None;
-        self.make_room_for_late_file(now, poll);
-        let Some(next) = self.take_successor(0) else { return };
-        self.followed.add(&next.file);
-        let Some(present) = self.present.file_mut() else { return };
-        let (event, late) = present.go_on_in(next);
-        poll.events.push(event);
-        self.late.push(late, now, now + self.rotate_wait);
-        // Files in between were other states of the same log.
-        self.appearances.forgive();
-        // The name may have gone on to another file meanwhile.
-        (poll.rotated, poll.more) = (true, true);
-    }
-
     /// Before the oldest late file is dropped for another one, what was written to it since is
     /// read.
     fn make_room_for_late_file(&mut self, now: Instant, poll: &mut Poll) {
@@ -587,84 +403,6 @@ impl RotationTracker {
         let is_fresh =
             self.late.oldest_since().is_some_and(|since| now.duration_since(since) < HOLD_TIME);
         self.are_viewers_behind && is_fresh
-    }
-
-    /// Whether the successors still have to wait. They never wait when there is no room for more
-    /// of them.
-    fn is_too_early(&self, now: Instant) -> bool {
-        let successors = self.present.successors();
-        let is_settling =
-            successors.is_some_and(|successors| now.duration_since(successors.since) < SETTLE_TIME);
-        let is_full = successors.is_some_and(|successors| successors.files.len() >= SUCCESSORS_MAX);
-        (is_settling || self.next_rotation_at.is_some_and(|at| now < at)) && !is_full
-    }
-
-    /// The next file that had the name and was renamed, according to the events. None when all of
-    /// them are known.
-    fn open_renamed(&mut self, now: Instant, wake: &Wake) -> Option<TailedFile> {
-        while let Some(path) = wake.next_renamed() {
-            let log = self.access.locate(path.as_os_str().as_bytes()).ok();
-            let Some(admitted) =
-                log.and_then(|log| self.reserve.open(|| self.access.open(&log)).ok())
-            else {
-                continue;
-            };
-            let identity = admitted.identity();
-            if let Some(at) = self.position_in_successors(identity) {
-                return self.take_successor(at);
-            }
-            // A lookup of the name may have found the file long before its event comes.
-            if !self.present.is(identity)
-                && !self.late.contains(identity)
-                && let Ok(mut next) = TailedFile::new(admitted)
-                && !self.followed.contains(&next.file)
-            {
-                next.was_renamed = true;
-                self.appearances.open(now);
-                return Some(next);
-            }
-        }
-        None
-    }
-
-    fn position_in_successors(&self, identity: Identity) -> Option<usize> {
-        let mut files = self.present.successors()?.files.iter();
-        files.position(|next| next.file.identity() == identity)
-    }
-
-    /// Removes one of the successors and returns it. After the last one, the next poll has to check
-    /// the name of the present file.
-    fn take_successor(&mut self, at: usize) -> Option<TailedFile> {
-        let Present::Draining { file, successors } = &mut self.present else { return None };
-        let next = successors.files.remove(at);
-        if successors.files.is_empty() {
-            self.present = match file.take() {
-                Some(file) => Present::Named { file, checked_at: None },
-                None => Present::default(),
-            };
-        }
-        next
-    }
-
-    /// Called when a file that had the name earlier is found. If the present file still has the
-    /// name, or is known to have lost it later, then it began too early, and becomes the first
-    /// successor. Returns whether that happened.
-    fn put_present_behind(&mut self, now: Instant, named: Option<Identity>, wake: &Wake) -> bool {
-        let is_later = self.present.file().is_some_and(|tailed| {
-            named == Some(tailed.file.identity())
-                || tailed.file.path_now().is_some_and(|path| wake.has_renamed_to(&path))
-        });
-        if !is_later {
-            return false;
-        }
-        let (file, successors) = std::mem::take(&mut self.present).into_parts();
-        let mut successors =
-            successors.unwrap_or_else(|| Successors { files: VecDeque::new(), since: now });
-        if let Some(file) = file {
-            successors.files.push_front(file);
-        }
-        self.present = Present::Draining { file: None, successors };
-        true
     }
 
     /// Makes `next` the present file. The present file before it becomes a late file, unless it is
