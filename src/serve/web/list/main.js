@@ -4,7 +4,7 @@
 import { noteIdentity } from '../net/signed-out.js';
 import { linkTo, pagePath, pageUrl, serverUrl, withoutBase } from '../net/wire.js';
 import { byId, setText } from '../ui/dom.js';
-import { bindKeys } from '../ui/keys.js';
+import { bindHelp, bindKeys } from '../ui/keys.js';
 import { watchIdentity } from '../ui/signed-out.js';
 import { formatAge, formatSize, plural } from '../ui/units.js';
 import { MERGED_MAX, multiLogUrl, SPLIT_MAX } from '../url/multi-log.js';
@@ -33,7 +33,6 @@ watchIdentity();
 const body = /** @type {HTMLTableSectionElement} */ (byId('logs'));
 const filter = /** @type {HTMLInputElement} */ (byId('filter'));
 const sortMenu = /** @type {HTMLSelectElement} */ (byId('sort'));
-const help = /** @type {HTMLDialogElement} */ (byId('help'));
 
 /** By URL. @type {Map<string, Log>} */
 const logs = new Map(readRows(body).map((log) => [log.href, log]));
@@ -318,7 +317,7 @@ bindKeys([
   { keys: ['ArrowLeft'], does: 'fold the directory', act: () => foldAtCursor(false) },
   { keys: ['t'], does: 'theme: auto, light, dark', act: () => /** @type {HTMLElement} */ (document.querySelector('[data-theme-switch]')).click() },
   { keys: ['Escape'], does: 'clear the selection', act: pickNone },
-  { keys: ['?'], does: 'show these keys', act: () => help.showModal() },
+  { keys: ['?'], does: 'show these keys', act: bindHelp() },
 ], byId('help-keys'));
 
 filter.addEventListener('input', () => {
@@ -351,11 +350,6 @@ byId('filter-clear').addEventListener('click', () => {
 sortMenu.addEventListener('change', () => choose(/** @type {import('./listing.js').Key} */ (sortMenu.value)));
 byId('tree').addEventListener('click', toggleTree);
 byId('picked-clear').addEventListener('click', pickNone);
-byId('help-open').addEventListener('click', () => help.showModal());
-byId('help-close').addEventListener('click', () => help.close());
-help.addEventListener('click', (event) => {
-  if (event.target === help) help.close();
-});
 body.addEventListener('click', (event) => {
   const target = /** @type {Element} */ (event.target);
   const key = target.closest('tr')?.dataset.key;

@@ -23,7 +23,7 @@ import { loadColourRules } from '../ui/colour-rules.js';
 import { byId } from '../ui/dom.js';
 import { DrawScheduler } from '../ui/draw-scheduler.js';
 import { bindEncodingMenu, chosenEncoding } from '../ui/encoding.js';
-import { bindFindKey, bindKeys, selectedText } from '../ui/keys.js';
+import { bindFindKey, bindHelp, bindKeys, selectedText } from '../ui/keys.js';
 import { loadOptions, TIMES } from '../ui/options.js';
 import { watchIdentity } from '../ui/signed-out.js';
 import { plural } from '../ui/units.js';
@@ -38,7 +38,7 @@ import { ClockOffsets, formatShifts, parseShifts } from './clock-offsets.js';
 import { Journey } from './journey.js';
 import { MergedLoader } from './loader.js';
 import { MergeBuffer } from './merge-buffer.js';
-import { MergedApi, secondsOf } from './merged-api.js';
+import { MergedApi } from './merged-api.js';
 import { loadTogether } from './merged-times.js';
 import { filterName, Pager } from './pager.js';
 import { Source } from './source.js';
@@ -74,8 +74,6 @@ const sources = [];
 let newLines = 0;
 /** How many rows have arrived. */
 let received = 0;
-/** Cancels going to a time of the histogram. */
-let goingToTime = new AbortController();
 /** The number of lines that arrived while the page was hidden. */
 let unseen = 0;
 let isRestored = false;
@@ -129,16 +127,18 @@ const menu = new ViewMenu(log, loadOptions(), () => {
   drawScheduler.request();
 });
 
+/** @param {string} time as the server takes it @param {AbortSignal} signal */
+const findTime = (time, signal) => journey.findTime(time, signal);
 const logApis = logs.map((one) => new LogApi(one, encoding, decode ? { decode } : {}));
 const timesOverLog = new TimesOverLog({
   load: (span, buckets, signal) => loadTogether(logsOnInOrder().map((number) => ({ api: logApis[number], shift: buffer.clocks[number].shift })), span, buckets, signal),
   size: timesState,
   zone: () => menu.options.zone,
-  goTo: goToTimeOf,
+  find: findTime,
   only: () => {},
-  failed: (error) => hint(failureWords(error)),
+  failed: hint,
 });
-const timeDialog = new TimeDialog({ find: (time, signal) => journey.findTime(time, signal), closed: focusLog });
+const timeDialog = new TimeDialog({ find: findTime, closed: focusLog });
 
 function logsOn() {
   return new Set(sources.filter(({ on }) => on).map(({ number }) => number));
@@ -286,22 +286,6 @@ function logsOnInOrder() {
   return [...logsOn()].sort((a, b) => a - b);
 }
 
-/**
- * Goes to the first line that is not before a time.
- * @param {number} time in ms since 1970
- */
-async function goToTimeOf(time) {
-  goingToTime.abort();
-  goingToTime = new AbortController();
-  const { signal } = goingToTime;
-  try {
-    const go = await journey.findTime(secondsOf(time), signal);
-    await go();
-  } catch (error) {
-    if (!signal.aborted) hint(failureWords(error));
-  }
-}
-
 function showTimesOverLog() {
   timesOverLog.open(menu.options.histogram);
   timesOverLog.refresh();
@@ -404,8 +388,6 @@ function hashWith(encoding) {
   return parts.length === 0 ? '' : `#${parts.join('&')}`;
 }
 
-const help = /** @type {HTMLDialogElement} */ (byId('help'));
-
 bindKeys([
   { keys: ['f'], does: 'follow or pause', act: toggleFollow },
   { keys: ['G', 'End'], does: 'to the end, and follow', act: () => journey.toEnd() },
@@ -428,7 +410,7 @@ bindKeys([
   { keys: ['s'], does: 'times: none, clock, age, since previous', act: () => menu.setTimes(TIMES[(TIMES.indexOf(menu.options.times) + 1) % TIMES.length]) },
   { keys: ['u'], does: 'zone of times: this browser, the server, UTC', act: () => menu.nextZone() },
   { keys: ['t'], does: 'theme: auto, light, dark', act: () => /** @type {HTMLElement} */ (document.querySelector('[data-theme-switch]')).click() },
-  { keys: ['?'], does: 'show these keys', act: () => help.showModal() },
+  { keys: ['?'], does: 'show these keys', act: bindHelp() },
 ], byId('help-keys'));
 
 bindFindKey(() => findBar.open(selectedText()));
@@ -450,16 +432,7 @@ byId('new-lines').addEventListener('click', () => {
 });
 // The button covers a part of the log, so it forwards wheel events.
 byId('new-lines').addEventListener('wheel', (event) => log.scrollBy({ top: event.deltaY }), { passive: true });
-byId('time-open').addEventListener('click', () => {
-  byId('view-menu').hidePopover();
-  timeDialog.open();
-});
 byId('retry').addEventListener('click', () => sources.forEach((source) => source.retry()));
-byId('help-open').addEventListener('click', () => help.showModal());
-byId('help-close').addEventListener('click', () => help.close());
-help.addEventListener('click', (event) => {
-  if (event.target === help) help.close();
-});
 log.addEventListener('scroll', () => drawScheduler.request(), { passive: true });
 document.addEventListener('visibilitychange', () => {
   if (!document.hidden) unseen = 0;

@@ -1,6 +1,8 @@
 // Keyboard shortcuts. Each page has one table of its keys, with their actions and the texts of the help dialog; that
 // of the viewer is in `viewer/controls.js`.
 
+import { byId } from './dom.js';
+
 /**
  * @typedef {object} Key
  * @property {string[]} keys values of `KeyboardEvent.key`
@@ -46,6 +48,18 @@ export function bindFindKey(openFindBar) {
     event.preventDefault();
     openFindBar();
   });
+}
+
+/** Opens and closes the help dialog by its buttons. Returns what opens it. */
+export function bindHelp() {
+  const help = /** @type {HTMLDialogElement} */ (byId('help'));
+  const open = () => help.showModal();
+  byId('help-open').addEventListener('click', open);
+  byId('help-close').addEventListener('click', () => help.close());
+  help.addEventListener('click', (event) => {
+    if (event.target === help) help.close();
+  });
+  return open;
 }
 
 /** The selected text as a pattern to find; undefined if it spans several lines. */

@@ -5,7 +5,7 @@ import { isUndecoded, isWritten, pagePath, serverUrl } from '../net/wire.js';
 import { toggleJson } from '../rows/json.js';
 import { isInColumns, showAll } from '../rows/row.js';
 import { byId } from '../ui/dom.js';
-import { bindFindKey, bindKeys, selectedText } from '../ui/keys.js';
+import { bindFindKey, bindHelp, bindKeys, selectedText } from '../ui/keys.js';
 import { TIMES } from '../ui/options.js';
 import { plural } from '../ui/units.js';
 import { COPY_ROWS_MAX, copyText, fetchText, markdown } from './copy.js';
@@ -45,7 +45,6 @@ const TOUCH_PX = 32;
 
 export class Controls {
   #parts;
-  #help = /** @type {HTMLDialogElement} */ (byId('help'));
   #timeDialog;
   #valuesDialog;
 
@@ -103,7 +102,7 @@ export class Controls {
       { keys: ['PageUp', 'PageDown'], does: 'a screen up, down', act: (key) => log.scrollBy({ top: (key === 'PageUp' ? -0.9 : 0.9) * log.clientHeight }) },
       { keys: ['t'], does: 'theme: auto, light, dark', act: () => /** @type {HTMLElement} */ (document.querySelector('[data-theme-switch]')).click() },
       { keys: ['Escape'], does: 'clear the selection', act: () => this.#clearSelection() },
-      { keys: ['?'], does: 'show these keys', act: () => this.#help.showModal() },
+      { keys: ['?'], does: 'show these keys', act: bindHelp() },
     ], byId('help-keys'));
     bindFindKey(() => findBar.open(selectedText()));
   }
@@ -118,15 +117,6 @@ export class Controls {
     });
     // The button covers a part of the log, so it forwards wheel events.
     newLines.addEventListener('wheel', (event) => log.scrollBy({ top: event.deltaY }), { passive: true });
-    byId('time-open').addEventListener('click', () => {
-      byId('view-menu').hidePopover();
-      this.#timeDialog.open();
-    });
-    byId('help-open').addEventListener('click', () => this.#help.showModal());
-    byId('help-close').addEventListener('click', () => this.#help.close());
-    this.#help.addEventListener('click', (event) => {
-      if (event.target === this.#help) this.#help.close();
-    });
     const written = /** @type {HTMLInputElement} */ (byId('written'));
     written.checked = isWritten(location);
     written.addEventListener('change', () => this.#toggleWritten());

@@ -80,8 +80,6 @@ let isRestored = false;
 let isRefusalShown = false;
 /** What has to be said about a compressed file that could not be unpacked to its end; empty if nothing has. */
 let notice = '';
-/** Cancels going to a time of the histogram. */
-let goingToTime = new AbortController();
 /** The parameters of the last search, as JSON. */
 let lastSearch = '';
 /** Whether the files have other names since they were listed. */
@@ -128,9 +126,9 @@ const timesOverLog = new TimesOverLog({
   load: (span, buckets, signal) => api.times(span, buckets, signal),
   size: () => facts.size,
   zone: () => menu.options.zone,
-  goTo: (time) => goToTimeOf(time),
+  find: (time, signal) => findTime({ api, oldFiles, seek, selection }, time, signal),
   only: (span) => findBar.setSpan(span),
-  failed: (error) => showFailure(failureWords(error)),
+  failed: showFailure,
 });
 const urlSync = new UrlSync({ timesOverLog, colours: { get: () => colourRules, set: setColours }, generations, rowViewport, seek, api, oldFiles, follow, selection, findBar, folds, menu, encoding, hint: (words) => bars.hints.notice(words) });
 const minimap = new Minimap(byId('minimap'), log, new StripLayout(generations), (part) => goToPart(part));
@@ -386,22 +384,6 @@ async function goToPart(part) {
     await seek.toPart(part);
   } catch (error) {
     showFailure(`These lines cannot be loaded: ${failureWords(error)}`);
-  }
-}
-
-/**
- * Goes to the first line that is not before a time.
- * @param {number} time in ms since 1970
- */
-async function goToTimeOf(time) {
-  goingToTime.abort();
-  goingToTime = new AbortController();
-  const { signal } = goingToTime;
-  try {
-    const go = await findTime({ api, oldFiles, seek, selection }, String(time / 1000), signal);
-    await go();
-  } catch (error) {
-    if (!signal.aborted) showFailure(failureWords(error));
   }
 }
 

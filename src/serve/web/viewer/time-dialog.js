@@ -48,6 +48,10 @@ export class TimeDialog {
   /** @param {Parts} parts */
   constructor(parts) {
     this.#parts = parts;
+    byId('time-open').addEventListener('click', () => {
+      byId('view-menu').hidePopover();
+      this.open();
+    });
     byId('time-go').addEventListener('click', () => this.#go());
     this.#field.addEventListener('keydown', (event) => {
       if (event.key === 'Enter') this.#go();

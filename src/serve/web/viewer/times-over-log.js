@@ -1,6 +1,7 @@
 // Keeps the histogram above the log up to date: asks the server for the spans of time, until they are exact, and again when the
 // log has grown.
 
+import { failureWords } from '../net/api.js';
 import { Histogram } from '../ui/histogram.js';
 
 /** An estimate is followed by the next question after this time. */
@@ -13,15 +14,18 @@ const GROWN_MS = 5_000;
  * @property {(span: import('../ui/histogram.js').Span | null, buckets: number, signal: AbortSignal) => Promise<import('../ui/histogram.js').Times>} load
  * @property {() => unknown} size changes when the log has grown
  * @property {() => import('../ui/zones.js').ZoneName} zone
- * @property {(time: number) => void} goTo
+ * @property {(time: string, signal: AbortSignal) => Promise<() => unknown>} find asks the server for a time; returns what goes to
+ *   the first line there
  * @property {(span: import('../ui/histogram.js').Span | null) => void} only
- * @property {(error: unknown) => void} failed
+ * @property {(words: string) => void} failed
  */
 
 export class TimesOverLog {
   #parts;
   #histogram;
   #asking = new AbortController();
+  /** Cancels going to a time. */
+  #going = new AbortController();
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer = undefined;
   /** The state that the last question was about. @type {unknown} */
@@ -35,7 +39,7 @@ export class TimesOverLog {
   constructor(parts) {
     this.#parts = parts;
     this.#histogram = new Histogram({
-      goTo: parts.goTo,
+      goTo: (time) => this.#goTo(time),
       zoomed: () => this.#ask(),
       only: (span) => parts.only(span),
     });
@@ -101,8 +105,24 @@ export class TimesOverLog {
       if (!this.#isExact) this.#later(EXACT_MS);
     } catch (error) {
       if (signal.aborted) return;
-      this.#parts.failed(error);
+      this.#parts.failed(failureWords(error));
       this.#later(GROWN_MS);
+    }
+  }
+
+  /**
+   * Goes to the first line that is not before a time.
+   * @param {number} time in ms since 1970
+   */
+  async #goTo(time) {
+    this.#going.abort();
+    this.#going = new AbortController();
+    const { signal } = this.#going;
+    try {
+      const go = await this.#parts.find(String(time / 1000), signal);
+      await go();
+    } catch (error) {
+      if (!signal.aborted) this.#parts.failed(failureWords(error));
     }
   }
 
