@@ -217,3 +217,42 @@ async fn a_place_in_a_file_that_is_gone_is_before_what_is_left() {
         assert_eq!(rows(&backward), [(1, "b".to_owned())], "{history}");
     }
 }
+
+#[tokio::test]
+async fn rows_of_several_logs_are_filtered_and_found_by_their_fields() {
+    let server = TestServer::start().await;
+    server.log("one.log.1", line(0, "status=503 path=/old") + &line(1000, "status=200"));
+    let one = server
+        .log("one.log", line(2000, "{\"status\":500,\"path\":\"/a\"}") + &line(4000, "status=404"));
+    let two = server.log("two.log", line(3000, "status=502 path=/b") + &line(5000, "no fields"));
+    let rows_of = |rows: &[(u64, &str)]| -> Vec<(u64, String)> {
+        rows.iter().map(|(log, text)| (*log, (*text).to_owned())).collect()
+    };
+    let [old, new, other] = [
+        (0, "status=503 path=/old"),
+        (0, "{\"status\":500,\"path\":\"/a\"}"),
+        (1, "status=502 path=/b"),
+    ];
+    for (query, expected) in [
+        ("where=status%3E%3D500&history=1", &[old, new, other][..]),
+        ("where=status%3E%3D500", &[new, other]),
+        ("where=status%3E%3D500+path%3A%2Fb&history=1", &[other]),
+        ("where=status&history=1&q=%2F&invert=1", &[(0, "status=200"), (0, "status=404")]),
+    ] {
+        for (is_up, count) in [(false, 1), (true, 1), (false, 9), (true, 9)] {
+            let common = format!("filter=1&format=text&count={count}&{query}");
+            let found = all(&server, &[&one, &two], &common, is_up).await;
+            assert_eq!(found, rows_of(expected), "{common} {is_up}");
+        }
+    }
+    for (query, told) in [("where=", "write one as"), ("where=status%3E", "a value is missing")] {
+        let refused = async |target: String| {
+            let answer = get(server.address, &format!("{target}filter=1&{query}"), &[]).await;
+            assert_eq!(answer.status, 400, "{target} {query}");
+            answer.text()
+        };
+        let said = refused(format!("/_/merged-rows?log={one}&log={two}&")).await;
+        assert!(said.contains(told), "{query}: {said}");
+        assert_eq!(said, refused(format!("/_/rows{one}?")).await, "{query}");
+    }
+}

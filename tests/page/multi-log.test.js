@@ -469,15 +469,6 @@ scene('a reader who goes to the beginning while a merged view opens stays there'
   assert.equal(fromEnd(), 2, requests.join(' '));
 });
 
-scene('merged logs have no conditions on fields, and say so', async (scene) => {
-  const { logs, page } = scene;
-  const one = await logs.write('one.log', '{"status":500}\n{"status":200}\n');
-  await scene.open(`${addressOf('merged', one)}#find=f:status>=500&filter=1`);
-  await scene.untilText('#find-count', 'conditions on fields work on the page of one log');
-  await untilMerged(scene, ['one.log: {"status":500}', 'one.log: {"status":200}']);
-  assert.equal(await page.locator('[data-find="fields"]').count(), 0);
-});
-
 scene('a merged log can be switched off and on, and a busy log does not push out a quiet one', async (scene) => {
   const { logs, page } = scene;
   const loud = await logs.write('loud.log', 'loud 0\n');

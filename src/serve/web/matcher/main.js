@@ -4,13 +4,13 @@
 import { matches } from '../search/pattern.js';
 
 /**
- * @typedef {{source: string, flags: string, texts: string[]}} Question
- * @typedef {[from: number, to: number][][]} Answer the matches in each text
+ * @typedef {{source: string, flags: string, texts: string[], isTest: boolean}} Question
+ * @typedef {[from: number, to: number][][]} Places the matches in each text
  */
 
 addEventListener('message', ({ data }) => {
-  const { source, flags, texts } = /** @type {Question} */ (data);
+  const { source, flags, texts, isTest } = /** @type {Question} */ (data);
   const expression = new RegExp(source, flags);
-  postMessage(texts.map((text) => matches(expression, text)));
+  postMessage(isTest ? texts.map((text) => text.search(expression) >= 0) : texts.map((text) => matches(expression, text)));
 });
 postMessage('ready');

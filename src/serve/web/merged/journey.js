@@ -1,7 +1,7 @@
 // The ways of the reader through the merged list: to an end, to a time, to a row. Where it leads to what is not here, the
 // rows there are loaded first.
 
-import { failureWords } from '../net/api.js';
+import { failureWords, Invalid } from '../net/api.js';
 import { NO_KEY } from './place.js';
 
 /**
@@ -16,6 +16,7 @@ import { NO_KEY } from './place.js';
  * @property {() => import('./merge-buffer.js').RowFilter} rowFilter
  * @property {() => void} changed called when a frame is needed
  * @property {(words: string) => void} say
+ * @property {(why: string) => boolean} refused takes why a request was not understood; returns whether that is told elsewhere
  */
 
 export class Journey {
@@ -126,11 +127,11 @@ export class Journey {
 
   /** @param {() => Promise<void>} load */
   async #load(load) {
-    const { changed, say } = this.#parts;
+    const { changed, say, refused } = this.#parts;
     try {
       await load();
     } catch (error) {
-      say(`These lines cannot be loaded: ${failureWords(error)}`);
+      if (!(error instanceof Invalid) || !refused(error.message)) say(`These lines cannot be loaded: ${failureWords(error)}`);
     }
     changed();
   }

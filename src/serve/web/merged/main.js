@@ -1,7 +1,7 @@
 // The merged page: several logs in one list, by the times of their lines. Each log has a connection, a colour, a switch and,
 // where its clock is wrong, an offset.
 
-import { failureWords, LogApi } from '../net/api.js';
+import { failureWords, Invalid, LogApi } from '../net/api.js';
 import { interpretation, linkTo, pagePath, pageUrl, serverUrl } from '../net/wire.js';
 import { ColourMarks } from '../rows/colour-marks.js';
 import { forgetTime, showTimes, timeOf } from '../rows/columns.js';
@@ -13,11 +13,7 @@ import { Reading, READING_PX } from '../rows/reading.js';
 import { RowViewport } from '../rows/row-viewport.js';
 import { isInColumns, showAll } from '../rows/row.js';
 import { parseTime } from '../rows/times.js';
-import { FindBar } from '../search/find-bar.js';
 import { Highlighter } from '../search/highlight.js';
-import { LocalSearch } from '../search/local-search.js';
-import { compile } from '../search/pattern.js';
-import { ProblemNav } from '../search/problem-nav.js';
 import { ColourDialog } from '../ui/colour-dialog.js';
 import { loadColourRules } from '../ui/colour-rules.js';
 import { byId } from '../ui/dom.js';
@@ -34,16 +30,18 @@ import { emptyView, formatView, parseView } from '../url/view-hash.js';
 import { copyText } from '../viewer/copy.js';
 import { TimeDialog } from '../viewer/time-dialog.js';
 import { TimesOverLog } from '../viewer/times-over-log.js';
+import { ValuesDialog } from '../viewer/values-dialog.js';
 import { ClockOffsets, formatShifts, parseShifts } from './clock-offsets.js';
 import { Journey } from './journey.js';
 import { MergedLoader } from './loader.js';
 import { MergeBuffer } from './merge-buffer.js';
 import { MergedApi } from './merged-api.js';
+import { MergedFind } from './merged-find.js';
 import { loadTogether } from './merged-times.js';
+import { countTogether } from './merged-values.js';
 import { filterName, Pager } from './pager.js';
 import { Source } from './source.js';
 import { drawSwitches, showFollowButton, showStatus } from './status.js';
-import { Traces } from './traces.js';
 
 const TICK_MS = 1_000;
 /** A log is not connected later than this because the server has not said how its times are read. */
@@ -52,8 +50,6 @@ const LOOK_MS = 2_000;
 const RETRY_MS = 1_000;
 const RETRY_MS_MAX = 30_000;
 const NAME_CHARS_MAX = 20;
-/** Arriving rows are searched in batches. */
-const SEARCH_MS = 250;
 const HINT_MS = 2_500;
 
 watchIdentity();
@@ -79,12 +75,6 @@ let unseen = 0;
 let isRestored = false;
 /** Whether the first rows are still awaited. */
 let isGathering = logs.length > 0;
-/** The filter with which rows were asked for last. */
-let filterWanted = '';
-/** The version of the list at the last search. */
-let searchedVersion = -1;
-let searchedAt = 0;
-
 const drawScheduler = new DrawScheduler(draw);
 const levels = new Levels();
 /** @type {Follow} */
@@ -97,23 +87,15 @@ const follow = new Follow(log, () => loader.attached, () => {
 });
 const rowViewport = new RowViewport(byId('rows'), log, () => follow.pin());
 const { decode } = interpretation(location);
+const logApis = logs.map((one) => new LogApi(one, encoding, decode ? { decode } : {}));
 const api = new MergedApi({ ...(encoding !== '' && { encoding }), ...(decode && { decode }) });
 /** @type {Pager} */
-const pager = new Pager({ buffer, api, logs, logsOn, filter: filterParameters, changed: () => drawScheduler.request(), recovered: reload });
+const pager = new Pager({ buffer, api, logs, logsOn, filter: () => find.parameters, changed: () => drawScheduler.request(), recovered: reload });
 /** @type {MergedLoader} */
-const loader = new MergedLoader({ scroller: log, rowViewport, buffer, pager, follow, decorate, redrawn: rowChanged, rowFilter });
-const journey = new Journey({ buffer, pager, loader, follow, rowViewport, rowFilter, changed: () => drawScheduler.request(), say: hint });
-/** @param {() => Record<string, string>} parameters @returns {LocalSearch} */
-const searchFor = (parameters) => new LocalSearch({ buffer, pager, rowFilter, parameters, journey, say: hint });
-/** @type {LocalSearch} */
-const search = searchFor(() => findBar.searchParameters ?? {});
-const errorSearch = searchFor(() => levelParameters('error'));
-const warningSearch = searchFor(() => levelParameters('warning'));
-const traces = new Traces(buffer, levels, (entry) => errorSearch.matches(entry));
-/** @type {FindBar} */
-const findBar = new FindBar(search, { changed: findChanged, goTo: async () => {}, here: () => 0, closed: focusLog });
-const errorNav = new ProblemNav('error', errorSearch, async () => {}, () => 0);
-const warningNav = new ProblemNav('warning', warningSearch, async () => {}, () => 0);
+const loader = new MergedLoader({ scroller: log, rowViewport, buffer, pager, follow, decorate, redrawn: rowChanged, rowFilter: () => find.rowFilter });
+const journey = new Journey({ buffer, pager, loader, follow, rowViewport, rowFilter: () => find.rowFilter, changed: () => drawScheduler.request(), say: hint, refused: (why) => find.refuse(why) });
+/** @type {MergedFind} */
+const find = new MergedFind({ buffer, pager, journey, levels, apis: logApis, logsOn, changed: findChanged, reload, draw: () => drawScheduler.request(), say: hint, closed: focusLog });
 const highlighter = new Highlighter(() => drawScheduler.request(), hint);
 const readable = new ReadableRows();
 const reading = new Reading();
@@ -129,7 +111,6 @@ const menu = new ViewMenu(log, loadOptions(), () => {
 
 /** @param {string} time as the server takes it @param {AbortSignal} signal */
 const findTime = (time, signal) => journey.findTime(time, signal);
-const logApis = logs.map((one) => new LogApi(one, encoding, decode ? { decode } : {}));
 const timesOverLog = new TimesOverLog({
   load: (span, buckets, signal) => loadTogether(logsOnInOrder().map((number) => ({ api: logApis[number], shift: buffer.clocks[number].shift })), span, buckets, signal),
   size: timesState,
@@ -140,47 +121,15 @@ const timesOverLog = new TimesOverLog({
 });
 const timeDialog = new TimeDialog({ find: findTime, closed: focusLog });
 
+const valuesDialog = new ValuesDialog({
+  count: (field, signal, show) => countTogether(logsOnInOrder().map((number) => logApis[number]), field, find.parameters, signal, show),
+  conditions: () => find.bar.fieldConditions,
+  show: (conditions) => find.bar.filterFields(conditions),
+  closed: focusLog,
+});
+
 function logsOn() {
   return new Set(sources.filter(({ on }) => on).map(({ number }) => number));
-}
-
-/** Whether the pattern of the find bar filters rows. */
-function filtersText() {
-  return findBar.filter && findBar.pattern !== null && search.error === '';
-}
-
-function isFiltering() {
-  return filtersText() || findBar.level !== '';
-}
-
-/** The filter as parameters for the server. @returns {Record<string, string>} */
-function filterParameters() {
-  return isRestored ? findBar.filterParameters : {};
-}
-
-/** What the server is asked for when a row of a level is sought among those that are shown. @param {string} level */
-function levelParameters(level) {
-  return { ...(findBar.invert ? {} : filterParameters()), level };
-}
-
-/** @returns {import('./merge-buffer.js').RowFilter} */
-function rowFilter() {
-  return { logs: logsOn(), passes: isFiltering() ? passes : null, filter: filterName(filterParameters()) };
-}
-
-/** Whether an entry is shown: by itself, or as a part of the stack trace of an error. @param {import('./merge-buffer.js').Entry} entry */
-function passes(entry) {
-  const isMatch = passesAlone(entry);
-  if (!filtersText() || !findBar.invert) return isMatch || traces.errorsOf(entry).some(passesAlone);
-  // Of what a pattern leaves out, the trace is left out, too, whatever its text.
-  const first = traces.errorsOf(entry).at(-1);
-  return first === undefined ? isMatch : passesAlone(first);
-}
-
-/** @param {import('./merge-buffer.js').Entry} entry */
-function passesAlone(entry) {
-  if (filtersText() && search.matches(entry) === findBar.invert) return false;
-  return findBar.level === '' || errorSearch.matches(entry) || (findBar.level === 'warning' && warningSearch.matches(entry));
 }
 
 /** Called when the reader's own colours have other matches. */
@@ -198,38 +147,10 @@ function setColours(rules) {
 
 /** Called when the pattern, the filter or the highlights changed. */
 function findChanged() {
-  const { pattern } = findBar;
-  const expression = pattern === null ? null : compile(pattern);
-  const trouble = pattern?.fields ? 'conditions on fields work on the page of one log' : 'not a valid pattern in this browser';
-  search.error = pattern !== null && expression === null ? trouble : '';
-  search.setTest(expression === null ? null : ({ html }) => plainText(html).search(expression) >= 0);
-  highlighter.setPattern(pattern);
-  highlighter.setRules(findBar.rules);
-  searchedVersion = -1;
-  runSearches();
-  const wanted = filterName(filterParameters());
-  if (wanted !== buffer.paged.filter || wanted !== filterWanted) reload();
-  filterWanted = wanted;
+  highlighter.setPattern(find.bar.pattern);
+  highlighter.setRules(find.bar.rules);
   updateUrl();
   drawScheduler.request();
-}
-
-/** Searches the rows that arrived. */
-function runSearches() {
-  const rest = searchedAt + SEARCH_MS - performance.now();
-  if (buffer.version === searchedVersion) return;
-  if (searchedVersion >= 0 && rest > 0) {
-    setTimeout(() => drawScheduler.request(), rest);
-    return;
-  }
-  searchedVersion = buffer.version;
-  searchedAt = performance.now();
-  for (const one of [search, errorSearch, warningSearch]) one.run();
-  const at = search.current === null || search.current !== journey.cursor ? -1 : search.rows.indexOf(search.current);
-  findBar.current = search.complete && at >= 0 ? at : null;
-  findBar.resultsChanged();
-  errorNav.show();
-  warningNav.show();
 }
 
 /** Adds the name and the colour of its log to a row. @param {import('./merge-buffer.js').Entry} entry */
@@ -261,7 +182,7 @@ function changed(number, fresh) {
 
 function draw() {
   const more = !isGathering && loader.draw();
-  runSearches();
+  find.run();
   const near = [...rowViewport.inSight(log.clientHeight)];
   levels.show(near);
   rowViewport.keepInPlace(() => readable.show(near, menu.options));
@@ -295,14 +216,14 @@ function showTimesOverLog() {
 
 function updateStatus() {
   showStatus(sources, names, {
-    following: follow.following, newLines, unseen, isGathering, isEmpty: loader.isEmpty, isFiltering: isFiltering(),
+    following: follow.following, newLines, unseen, isGathering, isEmpty: loader.isEmpty, isFiltering: find.isFiltering,
     isLoading: pager.isLoading, failure: pager.failure, missing: pager.missing,
   });
 }
 
 /** Loads the rows at the present place anew, as other rows are wanted there now. */
 function reload() {
-  searchedVersion = -1;
+  find.restart();
   if (!isGathering && logs.length > 0) journey.reload();
 }
 
@@ -323,21 +244,11 @@ function toggleLog(number) {
   drawScheduler.request();
 }
 
-/** @param {1 | -1} way */
-function stepError(way) {
-  errorNav.step(way);
-}
-
-/** @param {1 | -1} way */
-function stepWarning(way) {
-  warningNav.step(way);
-}
-
 /** Opens the viewer page of a row's log at that row. @param {import('./merge-buffer.js').Entry | null} entry */
 function openLogAt(entry) {
   if (entry === null || entry.marker !== undefined) return;
   const lines = { kind: /** @type {const} */ ('offset'), from: entry.logOffset, to: entry.logOffset };
-  const hash = formatView({ ...emptyView(), lines, generation: entry.generation, follow: false, find: findBar.pattern, encoding });
+  const hash = formatView({ ...emptyView(), lines, generation: entry.generation, follow: false, find: find.bar.pattern, encoding });
   window.open(serverUrl(`${logs[entry.log]}${hash}`), '_blank', 'noopener');
 }
 
@@ -353,7 +264,7 @@ async function copyCurrent() {
     hint('Go to a line first: e and n go to errors and matches');
     return;
   }
-  const rows = traces.withTrace(row);
+  const rows = find.traces.withTrace(row);
   const isCopied = await copyText(rows.map((one) => (one.marker === undefined ? `${plainText(one.html)}\n` : '')).join(''));
   const words = rows.length === 1 ? 'Line copied' : `Error copied with its stack trace: ${plural(rows.length, 'line')}`;
   hint(isCopied ? words : 'Could not copy');
@@ -380,9 +291,10 @@ function updateUrl() {
 function hashWith(encoding) {
   const off = sources.filter(({ on }) => !on).map(({ number }) => number + 1);
   const { wrap, highlight, readable: isReadable, columns, times, zone } = menu.options;
+  const { pattern, filter, invert, level, rules } = find.bar;
   const shifts = formatShifts(buffer.clocks.map(({ shift }) => shift));
   const view = formatView({
-    ...emptyView(), encoding, follow: follow.following, find: findBar.pattern, filter: findBar.filter, invert: findBar.invert, level: findBar.level, rules: findBar.rules, colours: colourRules, options: { wrap, highlight, readable: isReadable, columns, times, zone },
+    ...emptyView(), encoding, follow: follow.following, find: pattern, filter, invert, level, rules, colours: colourRules, options: { wrap, highlight, readable: isReadable, columns, times, zone },
   });
   const parts = [...(off.length > 0 ? [`off=${off.join(',')}`] : []), ...(shifts === '' ? [] : [`shift=${shifts}`]), ...(view === '' ? [] : [view.slice(1)])];
   return parts.length === 0 ? '' : `#${parts.join('&')}`;
@@ -393,15 +305,16 @@ bindKeys([
   { keys: ['G', 'End'], does: 'to the end, and follow', act: () => journey.toEnd() },
   { keys: ['g', 'Home'], does: 'to the first line', act: () => journey.toStart() },
   { keys: ['d'], does: 'go to a time', act: () => timeDialog.open() },
+  { keys: ['i'], does: 'count the values of a field', act: () => valuesDialog.open() },
   { keys: ['p'], does: 'lines over time', act: () => menu.toggle('histogram') },
   ...logs.map((_, number) => ({ keys: [String(number + 1)], does: `show or hide ${names[number]}`, act: () => toggleLog(number) })),
   { keys: ['0'], does: 'show all', act: () => sources.forEach(({ on }, number) => on || toggleLog(number)) },
-  { keys: ['/'], does: 'find in all of these logs', act: () => findBar.open(selectedText()) },
-  { keys: ['n', 'N'], does: 'next, previous match', act: (key) => findBar.step(key === 'n' ? 1 : -1) },
-  { keys: ['\\'], does: 'show matching lines only', act: () => findBar.toggleFilter() },
-  { keys: ['e', 'E'], does: 'next, previous error', act: (key) => stepError(key === 'e' ? 1 : -1) },
-  { keys: ['a', 'A'], does: 'next, previous warning', act: (key) => stepWarning(key === 'a' ? 1 : -1) },
-  { keys: ['v'], does: 'lines: all, errors and warnings, errors only', act: () => findBar.nextLevel() },
+  { keys: ['/'], does: 'find in all of these logs', act: () => find.bar.open(selectedText()) },
+  { keys: ['n', 'N'], does: 'next, previous match', act: (key) => find.bar.step(key === 'n' ? 1 : -1) },
+  { keys: ['\\'], does: 'show matching lines only', act: () => find.bar.toggleFilter() },
+  { keys: ['e', 'E'], does: 'next, previous error', act: (key) => find.stepError(key === 'e' ? 1 : -1) },
+  { keys: ['a', 'A'], does: 'next, previous warning', act: (key) => find.stepWarning(key === 'a' ? 1 : -1) },
+  { keys: ['v'], does: 'lines: all, errors and warnings, errors only', act: () => find.bar.nextLevel() },
   { keys: ['o', 'Enter'], does: 'open the log of the match or error at that line', act: () => openLogAt(current()) },
   { keys: ['y'], does: 'copy that line, an error with its stack trace', act: copyCurrent },
   { keys: ['h'], does: 'highlight times, levels, numbers and the like', act: () => menu.toggle('highlight') },
@@ -413,7 +326,7 @@ bindKeys([
   { keys: ['?'], does: 'show these keys', act: bindHelp() },
 ], byId('help-keys'));
 
-bindFindKey(() => findBar.open(selectedText()));
+bindFindKey(() => find.bar.open(selectedText()));
 byId('follow').addEventListener('click', toggleFollow);
 byId('copy').addEventListener('click', copyCurrent);
 log.addEventListener('click', (event) => {
@@ -458,16 +371,25 @@ async function connect(source, isServed) {
   source.connect();
 }
 
+/** Loads the last rows: all if the server does not understand the filter. */
+async function seekEnd() {
+  try {
+    return await pager.seek('end');
+  } catch (error) {
+    if (!(error instanceof Invalid) || !find.refuse(error.message)) throw error;
+    return pager.seek('end');
+  }
+}
+
 /** Asks for the last rows, and connects each log where they end. */
 async function begin() {
   const numbers = logsOnInOrder();
-  const wanted = filterName(filterParameters());
   /** @type {import('./merged-api.js').MergedRows | null} */
   let answer = null;
   let isServed = true;
   try {
     // Null if the reader goes elsewhere meanwhile.
-    answer = await pager.seek('end');
+    answer = await seekEnd();
   } catch (error) {
     isServed = false;
     hint(`Earlier lines cannot be loaded yet: ${failureWords(error)}`);
@@ -481,7 +403,7 @@ async function begin() {
   isGathering = false;
   if (answer !== null || !isServed) loader.showEnd();
   // What the reader changed meanwhile has asked for nothing.
-  if (answer !== null && (String(logsOnInOrder()) !== String(numbers) || filterName(filterParameters()) !== wanted)) reload();
+  if (answer !== null && (String(logsOnInOrder()) !== String(numbers) || filterName(find.parameters) !== buffer.paged.filter)) reload();
   drawScheduler.request();
   for (let wait = RETRY_MS; !isServed && !pager.hasRead; wait = Math.min(2 * wait, RETRY_MS_MAX)) {
     await new Promise((resolve) => { setTimeout(resolve, wait); });
@@ -506,19 +428,15 @@ drawSwitches(byId('sources'), sources, names, toggleLog);
 byId('split').setAttribute('href', linkTo(multiLogUrl('beside', logs)));
 Object.assign(menu.options, view.options);
 menu.show();
-findBar.set(view.find, view.filter, view.invert, view.rules, view.level);
+find.begin(view);
 if (!view.follow) follow.pause();
 isRestored = true;
 bindEncodingMenu(encoding, hashWith);
 showFollowButton(follow.following);
 setColours(colourRules);
 levels.load(() => {
-  for (const [level, sift] of /** @type {const} */ ([['error', errorSearch], ['warning', warningSearch]])) {
-    sift.setTest(({ logOffset, html, annotation }) => levels.ofWire([logOffset, html, annotation ?? undefined]) === level);
-  }
-  traces.clear();
-  searchedVersion = -1;
-  if (isFiltering() && !isGathering) loader.refilter();
+  find.levelsLoaded();
+  if (find.isFiltering && !isGathering) loader.refilter();
   drawScheduler.request();
 }, hint);
 if (logs.length > 0) begin();

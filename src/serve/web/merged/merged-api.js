@@ -1,6 +1,6 @@
 // The client of the server's merge: rows of several logs by their times.
 
-import { bounded, errorText } from '../net/api.js';
+import { bounded, errorText, Invalid } from '../net/api.js';
 import { noteIdentity } from '../net/signed-out.js';
 import { serverUrl } from '../net/wire.js';
 
@@ -71,6 +71,7 @@ export class MergedApi {
       signal: bounded(signal), headers: { accept: 'application/json' },
     });
     noteIdentity(answer);
+    if (answer.status === 400) throw new Invalid(await errorText(answer));
     if (!answer.ok) throw new Error(await errorText(answer));
     const date = Date.parse(answer.headers.get('date') ?? '');
     const ahead = date - Date.now();

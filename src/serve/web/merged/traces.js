@@ -55,13 +55,13 @@ export class Traces {
 
   /** A row and, if it is an error, the rows that continue its message. @param {Entry} entry @returns {Entry[]} */
   withTrace(entry) {
-    const rows = [entry];
-    if (!this.#isError(entry)) return rows;
+    return this.#isError(entry) ? [entry, ...this.behind(entry)] : [entry];
+  }
+
+  /** The rows that continue the message of a row. @param {Entry} entry @returns {Generator<Entry>} */
+  * behind(entry) {
     const { indent } = this.#shape(entry);
-    for (let next = this.#buffer.afterInLog(entry); next !== undefined && this.#shape(next).continuation > indent; next = this.#buffer.afterInLog(next)) {
-      rows.push(next);
-    }
-    return rows;
+    for (let next = this.#buffer.afterInLog(entry); next !== undefined && this.#shape(next).continuation > indent; next = this.#buffer.afterInLog(next)) yield next;
   }
 
   /** @param {Entry} entry @returns {Shape} */

@@ -28,6 +28,7 @@ import { serverUrl } from './wire.js';
  * @property {[string, number][]} values the most frequent ones and their rows
  * @property {boolean} done whether this is the last state
  * @property {boolean} complete
+ * @property {boolean} [isAtLeast] whether there may be more different values
  *
  * @typedef {object} HistoryFile a file of the log: one that had its name, or the present one
  * @property {string} generation
@@ -45,6 +46,9 @@ export class Gone extends Error {}
 
 /** The server cannot answer yet (status 503). The request may be repeated. */
 export class Unavailable extends Error {}
+
+/** The server does not understand the request (status 400), and says why. */
+export class Invalid extends Error {}
 
 const RETRY_MS = 1_000;
 /** A request without an answer for so long has failed. The server answers within a second or two. */
@@ -89,6 +93,7 @@ export class LogApi {
     noteIdentity(answer);
     if (answer.status === 410) throw new Gone('the file is no longer there');
     if (answer.status === 503) throw new Unavailable(await errorText(answer));
+    if (answer.status === 400) throw new Invalid(await errorText(answer));
     if (!answer.ok) throw new Error(await errorText(answer));
     return answer;
   }
@@ -145,10 +150,11 @@ export class LogApi {
    * @param {string} field
    * @param {Record<string, string>} filter
    * @param {AbortSignal} signal
+   * @param {number} [top] how many values are named
    * @returns {AsyncGenerator<FieldValues>}
    */
-  async* fieldValues(generation, field, filter, signal) {
-    const answer = await this.request('fields', { generation, field, ...filter }, signal);
+  async* fieldValues(generation, field, filter, signal, top) {
+    const answer = await this.request('fields', { generation, field, ...filter, top }, signal);
     yield* readLines(answer);
   }
 

@@ -64,7 +64,7 @@ export class FindBar {
     });
     this.#bar.addEventListener('keydown', (event) => this.#key(event));
     for (const option of SWITCHES) {
-      this.#switch(option)?.addEventListener('click', () => {
+      this.#switch(option).addEventListener('click', () => {
         this.#typed();
         this.#pattern = switched(this.#pattern, option);
         this.#change();
@@ -270,7 +270,7 @@ export class FindBar {
 
   show() {
     if (this.#text.value !== this.#pattern.text) this.#text.value = this.#pattern.text;
-    for (const option of SWITCHES) this.#switch(option)?.setAttribute('aria-pressed', String(this.#pattern[option] ?? false));
+    for (const option of SWITCHES) this.#switch(option).setAttribute('aria-pressed', String(this.#pattern[option] ?? false));
     this.#text.placeholder = this.#pattern.fields ? CONDITIONS_EXAMPLE : this.#placeholder;
     byId('filter').setAttribute('aria-pressed', String(this.filter));
     byId('invert').setAttribute('aria-pressed', String(this.invert));
@@ -335,7 +335,7 @@ export class FindBar {
 
   /** @param {string} option */
   #switch(option) {
-    return /** @type {HTMLElement | null} */ (this.#bar.querySelector(`[data-find="${option}"]`));
+    return /** @type {HTMLElement} */ (this.#bar.querySelector(`[data-find="${option}"]`));
   }
 }
 

@@ -1,9 +1,20 @@
-// A search in the rows of the merged page: those that are here are tested on the page, and the server knows the others.
+// A search in the rows of the merged page: those that are here are tested one by one, and the server knows the others. A
+// test may take a while, as that of a worker or of the server does; until then a row does not match.
 
 import { isBefore } from '../merged/place.js';
+import { failureWords, Invalid } from '../net/api.js';
+
+/** Rows that arrive are tested together. */
+const ASK_MS = 250;
+/** The pause after a question without an answer. */
+const RETRY_MS = 1_000;
+/** While lines arrive, a step waits for the test of those that are here, not of all that follow. */
+const ROUNDS_MAX = 2;
 
 /**
  * @typedef {import('../merged/merge-buffer.js').Entry} Entry
+ * @typedef {import('./server-test.js').RowEntry} RowEntry
+ * @typedef {((entry: RowEntry) => boolean) | import('./server-test.js').SlowTest} Test
  *
  * @typedef {object} Parts
  * @property {import('../merged/merge-buffer.js').MergeBuffer} buffer
@@ -12,6 +23,9 @@ import { isBefore } from '../merged/place.js';
  * @property {() => Record<string, string>} parameters what the server is asked for
  * @property {import('../merged/journey.js').Journey} journey
  * @property {(words: string) => void} say
+ * @property {(rows: Entry[]) => void} decided called when more is known: with the rows that match now and did not before, or the
+ *   other way round
+ * @property {() => void} refused called when it turned out why the pattern is invalid
  */
 
 export class LocalSearch {
@@ -28,8 +42,13 @@ export class LocalSearch {
   #parts;
   /** Aborts the request for a match that is not here. */
   #turn = new AbortController();
-  /** @type {((entry: import('../rows/tail.js').Row & Entry) => boolean) | null} */
+  /** @type {Test | null} */
   #test = null;
+  /** Ends with the test. */
+  #testing = new AbortController();
+  /** What is being found out of rows that were not tested yet. @type {Promise<void> | null} */
+  #question = null;
+  #askedAt = -Infinity;
   /** Earlier results, each valid for one HTML text. @type {WeakMap<Entry, {html: string, passes: boolean}>} */
   #cache = new WeakMap();
 
@@ -47,22 +66,33 @@ export class LocalSearch {
     return this.rows.length;
   }
 
-  /** @param {((entry: import('../rows/tail.js').Row & Entry) => boolean) | null} test null if nothing is searched */
+  /** @param {Test | null} test null if nothing is searched */
   setTest(test) {
     this.#turn.abort();
+    this.#testing.abort();
+    this.#testing = new AbortController();
+    this.#question = null;
     this.#test = test;
     this.#cache = new WeakMap();
     this.current = null;
+    this.interruption = '';
+    this.running = test !== null && typeof test !== 'function';
+  }
+
+  /** Whether a row matches; null while that is not known. Of a row that has changed, what was known last. @param {Entry} entry */
+  verdict(entry) {
+    if (this.#test === null || entry.marker !== undefined || entry.isGone) return false;
+    const known = this.#cache.get(entry);
+    if (known?.html === entry.html) return known.passes;
+    if (typeof this.#test !== 'function') return known?.passes ?? null;
+    const passes = this.#test(entry);
+    this.#cache.set(entry, { html: entry.html, passes });
+    return passes;
   }
 
   /** @param {Entry} entry */
   matches(entry) {
-    if (this.#test === null || entry.marker !== undefined || entry.isGone) return false;
-    const known = this.#cache.get(entry);
-    if (known?.html === entry.html) return known.passes;
-    const passes = this.#test(entry);
-    this.#cache.set(entry, { html: entry.html, passes });
-    return passes;
+    return this.verdict(entry) ?? false;
   }
 
   /** Searches the rows that are here. */
@@ -70,10 +100,65 @@ export class LocalSearch {
     const { buffer, rowFilter } = this.#parts;
     this.complete = buffer.paged.atStart && buffer.paged.isJoined;
     this.rows = [];
-    if (this.#test === null) return;
+    const test = this.#test;
+    if (test === null) return;
     const choice = rowFilter();
-    for (const entry of buffer.entries(choice.logs)) if (this.matches(entry) && buffer.isShown(entry, choice) && buffer.isInRun(entry, choice)) this.rows.push(entry);
+    /** @type {RowEntry[]} */
+    const unknown = [];
+    for (const entry of buffer.entries(choice.logs)) {
+      if (typeof test !== 'function' && entry.marker === undefined && !entry.isGone && this.#cache.get(entry)?.html !== entry.html) unknown.push(entry);
+      if (this.matches(entry) && buffer.isShown(entry, choice) && buffer.isInRun(entry, choice)) this.rows.push(entry);
+    }
     this.rows.sort((a, b) => (isBefore(a, b) ? -1 : 1));
+    if (typeof test === 'function' || this.error !== '') return;
+    if (unknown.length > 0) this.#question ??= this.#findOut(test, unknown, this.#testing.signal);
+    else this.running = false;
+  }
+
+  /**
+   * Finds out which of these rows match.
+   * @param {import('./server-test.js').SlowTest} test
+   * @param {RowEntry[]} rows
+   * @param {AbortSignal} signal
+   */
+  async #findOut(test, rows, signal) {
+    /** @type {Entry[]} */
+    const decided = [];
+    await pause(this.#askedAt + ASK_MS - performance.now());
+    if (signal.aborted) return;
+    this.#askedAt = performance.now();
+    const texts = rows.map(({ html }) => html);
+    try {
+      const passed = await test.ask(rows, signal);
+      if (signal.aborted) return;
+      rows.forEach((row, at) => {
+        const passes = passed[at];
+        if (passes === null) return;
+        if (this.#cache.get(row)?.passes !== passes) decided.push(row);
+        this.#cache.set(row, { html: texts[at], passes });
+      });
+      this.interruption = test.interruption;
+    } catch (error) {
+      if (signal.aborted) return;
+      if (error instanceof Invalid) this.error = error.message;
+      else this.interruption = failureWords(error);
+    }
+    this.running = false;
+    this.#parts.decided(decided);
+    if (this.error !== '') this.#parts.refused();
+    if (this.interruption !== '') await pause(RETRY_MS);
+    if (signal.aborted) return;
+    this.#question = null;
+    // Others may have arrived meanwhile.
+    this.#parts.decided([]);
+  }
+
+  /** Waits until the rows that are here are tested, or cannot be now. @param {AbortSignal} signal */
+  async #settled(signal) {
+    for (let round = 0; round < ROUNDS_MAX && this.#question !== null && this.interruption === '' && !signal.aborted; round += 1) {
+      await this.#question;
+      this.run();
+    }
   }
 
   /**
@@ -86,6 +171,8 @@ export class LocalSearch {
     this.#turn = new AbortController();
     const { signal } = this.#turn;
     this.run();
+    await this.#settled(signal);
+    if (signal.aborted) return;
     const { row, isCurrent } = journey.here();
     const isBehind = (/** @type {Entry} */ one) => row === null || isBefore(row, one) || (one === row && !isCurrent);
     const near = way > 0 ? this.rows.find(isBehind) : this.rows.findLast((one) => row !== null && isBefore(one, row));
@@ -125,4 +212,9 @@ export class LocalSearch {
       clearTimeout(late);
     }
   }
+}
+
+/** @param {number} ms */
+function pause(ms) {
+  return ms <= 0 ? Promise.resolve() : new Promise((resolve) => { setTimeout(resolve, ms); });
 }

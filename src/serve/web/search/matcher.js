@@ -20,16 +20,31 @@ export class Matcher {
    * The matches in each text, as pairs of start and end.
    * @param {{source: string, flags: string}} expression
    * @param {string[]} texts
-   * @returns {Promise<import('../matcher/main.js').Answer>}
+   * @returns {Promise<import('../matcher/main.js').Places>}
    */
   find({ source, flags }, texts) {
-    const found = this.#last.then(async () => {
+    return this.#ask({ source, flags, texts, isTest: false });
+  }
+
+  /**
+   * Whether each text has a match, which may be empty.
+   * @param {{source: string, flags: string}} expression
+   * @param {string[]} texts
+   * @returns {Promise<boolean[]>}
+   */
+  test({ source, flags }, texts) {
+    return this.#ask({ source, flags, texts, isTest: true });
+  }
+
+  /** @param {import('../matcher/main.js').Question} question @returns {Promise<any>} */
+  #ask(question) {
+    const answered = this.#last.then(async () => {
       const worker = await this.#start();
-      worker.postMessage({ source, flags, texts });
+      worker.postMessage(question);
       return this.#answer(worker, MATCH_MS_MAX);
     });
-    this.#last = found.catch(() => {});
-    return found;
+    this.#last = answered.catch(() => {});
+    return answered;
   }
 
   async #start() {

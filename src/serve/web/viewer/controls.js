@@ -54,10 +54,10 @@ export class Controls {
     const { api, generations, oldFiles, seek, selection, findBar } = parts;
     this.#timeDialog = new TimeDialog({ find: (time, signal) => findTime({ api, oldFiles, seek, selection }, time, signal), closed: () => this.focusLog() });
     this.#valuesDialog = new ValuesDialog({
-      api,
-      filter: () => findBar.filterParameters,
+      count: async (field, signal, show) => {
+        for await (const state of api.fieldValues(generations.current?.id ?? null, field, findBar.filterParameters, signal)) show(state);
+      },
       conditions: () => findBar.fieldConditions,
-      generation: () => generations.current?.id ?? null,
       show: (conditions) => findBar.filterFields(conditions),
       closed: () => this.focusLog(),
     });

@@ -8,11 +8,12 @@ const WHOLE = new Intl.NumberFormat('en-US');
 const VALUE_BYTES_MAX = 256;
 
 /**
+ * @typedef {import('../net/api.js').FieldValues} FieldValues
+ *
  * @typedef {object} Parts
- * @property {import('../net/api.js').LogApi} api
- * @property {() => Record<string, string>} filter the parameters of the present filter
+ * @property {(field: string, signal: AbortSignal, show: (state: FieldValues) => void) => Promise<void>} count counts the values of a
+ *   field; `show` is called with each state of the count
  * @property {() => string | null} conditions the present conditions on fields, if these are the filter
- * @property {() => string | null} generation
  * @property {(conditions: string) => void} show shows the lines that fit these conditions
  * @property {() => void} closed
  */
@@ -71,20 +72,19 @@ export class ValuesDialog {
     this.#counting = new AbortController();
     const { signal } = this.#counting;
     try {
-      for await (const counted of this.#parts.api.fieldValues(this.#parts.generation(), field, this.#parts.filter(), signal)) {
-        if (signal.aborted) return;
-        this.#show(field, counted);
-      }
+      await this.#parts.count(field, signal, (counted) => {
+        if (!signal.aborted) this.#show(field, counted);
+      });
     } catch (error) {
       if (!signal.aborted) this.#say(failureWords(error));
     }
   }
 
-  /** @param {string} field @param {import('../net/api.js').FieldValues} counted */
-  #show(field, { rows, with_field: withField, distinct, values, done, complete }) {
-    const progress = complete ? '' : done ? ' (not of all of the log)' : ' so far';
+  /** @param {string} field @param {FieldValues} counted */
+  #show(field, { rows, with_field: withField, distinct, values, done, complete, isAtLeast }) {
+    const progress = complete ? '' : done ? ' (not of all lines)' : ' so far';
     const lines = `${WHOLE.format(withField)} of ${WHOLE.format(rows)} lines have it${progress}`;
-    setText(byId('values-count'), withField === 0 ? `No line has this field${progress}` : `${lines}, with ${WHOLE.format(distinct)} ${distinct === 1 ? 'value' : 'values'}`);
+    setText(byId('values-count'), withField === 0 ? `No line has this field${progress}` : `${lines}, with ${isAtLeast ? 'at least ' : ''}${WHOLE.format(distinct)} ${distinct === 1 ? 'value' : 'values'}`);
     const focused = document.activeElement?.closest('#values-list li button')?.textContent;
     this.#list.replaceChildren(...values.map(([value, count]) => this.#item(field, value, count, withField)));
     for (const button of this.#list.querySelectorAll('button')) if (button.textContent === focused) button.focus();
