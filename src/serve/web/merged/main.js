@@ -90,12 +90,12 @@ const { decode } = interpretation(location);
 const logApis = logs.map((one) => new LogApi(one, encoding, decode ? { decode } : {}));
 const api = new MergedApi({ ...(encoding !== '' && { encoding }), ...(decode && { decode }) });
 /** @type {Pager} */
-const pager = new Pager({ buffer, api, logs, logsOn, filter: () => find.parameters, changed: () => drawScheduler.request(), recovered: reload });
+const pager = new Pager({ buffer, api, logs, logsOn, filter: () => mergedFind.parameters, changed: () => drawScheduler.request(), recovered: reload });
 /** @type {MergedLoader} */
-const loader = new MergedLoader({ scroller: log, rowViewport, buffer, pager, follow, decorate, redrawn: rowChanged, rowFilter: () => find.rowFilter });
-const journey = new Journey({ buffer, pager, loader, follow, rowViewport, rowFilter: () => find.rowFilter, changed: () => drawScheduler.request(), say: hint, refused: (why) => find.refuse(why) });
+const loader = new MergedLoader({ scroller: log, rowViewport, buffer, pager, follow, decorate, redrawn: rowChanged, rowFilter: () => mergedFind.rowFilter });
+const journey = new Journey({ buffer, pager, loader, follow, rowViewport, rowFilter: () => mergedFind.rowFilter, changed: () => drawScheduler.request(), say: hint, refused: (why) => mergedFind.refuse(why) });
 /** @type {MergedFind} */
-const find = new MergedFind({ buffer, pager, journey, levels, apis: logApis, logsOn, changed: findChanged, reload, draw: () => drawScheduler.request(), say: hint, closed: focusLog });
+const mergedFind = new MergedFind({ buffer, pager, journey, levels, apis: logApis, logsOn, changed: findChanged, reload, draw: () => drawScheduler.request(), say: hint, closed: focusLog });
 const highlighter = new Highlighter(() => drawScheduler.request(), hint);
 const readable = new ReadableRows();
 const reading = new Reading();
@@ -122,9 +122,9 @@ const timesOverLog = new TimesOverLog({
 const timeDialog = new TimeDialog({ find: findTime, closed: focusLog });
 
 const valuesDialog = new ValuesDialog({
-  count: (field, signal, show) => countTogether(logsOnInOrder().map((number) => logApis[number]), field, find.parameters, signal, show),
-  conditions: () => find.bar.fieldConditions,
-  show: (conditions) => find.bar.filterFields(conditions),
+  count: (field, signal, show) => countTogether(logsOnInOrder().map((number) => logApis[number]), field, mergedFind.parameters, signal, show),
+  conditions: () => mergedFind.bar.fieldConditions,
+  show: (conditions) => mergedFind.bar.filterFields(conditions),
   closed: focusLog,
 });
 
@@ -147,8 +147,8 @@ function setColours(rules) {
 
 /** Called when the pattern, the filter or the highlights changed. */
 function findChanged() {
-  highlighter.setPattern(find.bar.pattern);
-  highlighter.setRules(find.bar.rules);
+  highlighter.setPattern(mergedFind.bar.pattern);
+  highlighter.setRules(mergedFind.bar.rules);
   updateUrl();
   drawScheduler.request();
 }
@@ -182,7 +182,7 @@ function changed(number, fresh) {
 
 function draw() {
   const more = !isGathering && loader.draw();
-  find.run();
+  mergedFind.run();
   const near = [...rowViewport.inSight(log.clientHeight)];
   levels.show(near);
   rowViewport.keepInPlace(() => readable.show(near, menu.options));
@@ -216,14 +216,14 @@ function showTimesOverLog() {
 
 function updateStatus() {
   showStatus(sources, names, {
-    following: follow.following, newLines, unseen, isGathering, isEmpty: loader.isEmpty, isFiltering: find.isFiltering,
+    following: follow.following, newLines, unseen, isGathering, isEmpty: loader.isEmpty, isFiltering: mergedFind.isFiltering,
     isLoading: pager.isLoading, failure: pager.failure, missing: pager.missing,
   });
 }
 
 /** Loads the rows at the present place anew, as other rows are wanted there now. */
 function reload() {
-  find.restart();
+  mergedFind.restart();
   if (!isGathering && logs.length > 0) journey.reload();
 }
 
@@ -248,7 +248,7 @@ function toggleLog(number) {
 function openLogAt(entry) {
   if (entry === null || entry.marker !== undefined) return;
   const lines = { kind: /** @type {const} */ ('offset'), from: entry.logOffset, to: entry.logOffset };
-  const hash = formatView({ ...emptyView(), lines, generation: entry.generation, follow: false, find: find.bar.pattern, encoding });
+  const hash = formatView({ ...emptyView(), lines, generation: entry.generation, follow: false, find: mergedFind.bar.pattern, encoding });
   window.open(serverUrl(`${logs[entry.log]}${hash}`), '_blank', 'noopener');
 }
 
@@ -264,7 +264,7 @@ async function copyCurrent() {
     hint('Go to a line first: e and n go to errors and matches');
     return;
   }
-  const rows = find.traces.withTrace(row);
+  const rows = mergedFind.traces.withTrace(row);
   const isCopied = await copyText(rows.map((one) => (one.marker === undefined ? `${plainText(one.html)}\n` : '')).join(''));
   const words = rows.length === 1 ? 'Line copied' : `Error copied with its stack trace: ${plural(rows.length, 'line')}`;
   hint(isCopied ? words : 'Could not copy');
@@ -291,7 +291,7 @@ function updateUrl() {
 function hashWith(encoding) {
   const off = sources.filter(({ on }) => !on).map(({ number }) => number + 1);
   const { wrap, highlight, readable: isReadable, columns, times, zone } = menu.options;
-  const { pattern, filter, invert, level, rules } = find.bar;
+  const { pattern, filter, invert, level, rules } = mergedFind.bar;
   const shifts = formatShifts(buffer.clocks.map(({ shift }) => shift));
   const view = formatView({
     ...emptyView(), encoding, follow: follow.following, find: pattern, filter, invert, level, rules, colours: colourRules, options: { wrap, highlight, readable: isReadable, columns, times, zone },
@@ -309,12 +309,12 @@ bindKeys([
   { keys: ['p'], does: 'lines over time', act: () => menu.toggle('histogram') },
   ...logs.map((_, number) => ({ keys: [String(number + 1)], does: `show or hide ${names[number]}`, act: () => toggleLog(number) })),
   { keys: ['0'], does: 'show all', act: () => sources.forEach(({ on }, number) => on || toggleLog(number)) },
-  { keys: ['/'], does: 'find in all of these logs', act: () => find.bar.open(selectedText()) },
-  { keys: ['n', 'N'], does: 'next, previous match', act: (key) => find.bar.step(key === 'n' ? 1 : -1) },
-  { keys: ['\\'], does: 'show matching lines only', act: () => find.bar.toggleFilter() },
-  { keys: ['e', 'E'], does: 'next, previous error', act: (key) => find.stepError(key === 'e' ? 1 : -1) },
-  { keys: ['a', 'A'], does: 'next, previous warning', act: (key) => find.stepWarning(key === 'a' ? 1 : -1) },
-  { keys: ['v'], does: 'lines: all, errors and warnings, errors only', act: () => find.bar.nextLevel() },
+  { keys: ['/'], does: 'find in all of these logs', act: () => mergedFind.bar.open(selectedText()) },
+  { keys: ['n', 'N'], does: 'next, previous match', act: (key) => mergedFind.bar.step(key === 'n' ? 1 : -1) },
+  { keys: ['\\'], does: 'show matching lines only', act: () => mergedFind.bar.toggleFilter() },
+  { keys: ['e', 'E'], does: 'next, previous error', act: (key) => mergedFind.stepError(key === 'e' ? 1 : -1) },
+  { keys: ['a', 'A'], does: 'next, previous warning', act: (key) => mergedFind.stepWarning(key === 'a' ? 1 : -1) },
+  { keys: ['v'], does: 'lines: all, errors and warnings, errors only', act: () => mergedFind.bar.nextLevel() },
   { keys: ['o', 'Enter'], does: 'open the log of the match or error at that line', act: () => openLogAt(current()) },
   { keys: ['y'], does: 'copy that line, an error with its stack trace', act: copyCurrent },
   { keys: ['h'], does: 'highlight times, levels, numbers and the like', act: () => menu.toggle('highlight') },
@@ -326,7 +326,7 @@ bindKeys([
   { keys: ['?'], does: 'show these keys', act: bindHelp() },
 ], byId('help-keys'));
 
-bindFindKey(() => find.bar.open(selectedText()));
+bindFindKey(() => mergedFind.bar.open(selectedText()));
 byId('follow').addEventListener('click', toggleFollow);
 byId('copy').addEventListener('click', copyCurrent);
 log.addEventListener('click', (event) => {
@@ -376,7 +376,7 @@ async function seekEnd() {
   try {
     return await pager.seek('end');
   } catch (error) {
-    if (!(error instanceof Invalid) || !find.refuse(error.message)) throw error;
+    if (!(error instanceof Invalid) || !mergedFind.refuse(error.message)) throw error;
     return pager.seek('end');
   }
 }
@@ -403,7 +403,7 @@ async function begin() {
   isGathering = false;
   if (answer !== null || !isServed) loader.showEnd();
   // What the reader changed meanwhile has asked for nothing.
-  if (answer !== null && (String(logsOnInOrder()) !== String(numbers) || filterName(find.parameters) !== buffer.paged.filter)) reload();
+  if (answer !== null && (String(logsOnInOrder()) !== String(numbers) || filterName(mergedFind.parameters) !== buffer.paged.filter)) reload();
   drawScheduler.request();
   for (let wait = RETRY_MS; !isServed && !pager.hasRead; wait = Math.min(2 * wait, RETRY_MS_MAX)) {
     await new Promise((resolve) => { setTimeout(resolve, wait); });
@@ -428,15 +428,15 @@ drawSwitches(byId('sources'), sources, names, toggleLog);
 byId('split').setAttribute('href', linkTo(multiLogUrl('beside', logs)));
 Object.assign(menu.options, view.options);
 menu.show();
-find.begin(view);
+mergedFind.begin(view);
 if (!view.follow) follow.pause();
 isRestored = true;
 bindEncodingMenu(encoding, hashWith);
 showFollowButton(follow.following);
 setColours(colourRules);
 levels.load(() => {
-  find.levelsLoaded();
-  if (find.isFiltering && !isGathering) loader.refilter();
+  mergedFind.levelsLoaded();
+  if (mergedFind.isFiltering && !isGathering) loader.refilter();
   drawScheduler.request();
 }, hint);
 if (logs.length > 0) begin();

@@ -73,8 +73,8 @@ export class MergedFind {
   }
 
   /** Begins with what a link says. @param {import('../url/view-hash.js').View} view */
-  begin({ find, filter, invert, rules, level }) {
-    this.bar.set(find, filter, invert, rules, level);
+  begin(view) {
+    this.bar.set(view.find, view.filter, view.invert, view.rules, view.level);
     this.#isReady = true;
   }
 

@@ -150,11 +150,11 @@ export class LogApi {
    * @param {string} field
    * @param {Record<string, string>} filter
    * @param {AbortSignal} signal
-   * @param {number} [top] how many values are named
+   * @param {number} [most] how many values are named
    * @returns {AsyncGenerator<FieldValues>}
    */
-  async* fieldValues(generation, field, filter, signal, top) {
-    const answer = await this.request('fields', { generation, field, ...filter, top }, signal);
+  async* fieldValues(generation, field, filter, signal, most) {
+    const answer = await this.request('fields', { generation, field, ...filter, top: most }, signal);
     yield* readLines(answer);
   }
 

@@ -36,9 +36,9 @@ export class ServerTest {
     /** @type {Map<string, RowEntry[]>} */
     const files = new Map();
     for (const row of rows) {
-      const name = `${row.log} ${row.generation}`;
-      const others = files.get(name);
-      if (others === undefined) files.set(name, [row]);
+      const file = `${row.log} ${row.generation}`;
+      const others = files.get(file);
+      if (others === undefined) files.set(file, [row]);
       else others.push(row);
     }
     /** @type {Map<RowEntry, boolean>} */

@@ -53,13 +53,13 @@ export function bindFindKey(openFindBar) {
 /** Opens and closes the help dialog by its buttons. Returns what opens it. */
 export function bindHelp() {
   const help = /** @type {HTMLDialogElement} */ (byId('help'));
-  const open = () => help.showModal();
-  byId('help-open').addEventListener('click', open);
+  const show = () => help.showModal();
+  byId('help-open').addEventListener('click', show);
   byId('help-close').addEventListener('click', () => help.close());
   help.addEventListener('click', (event) => {
     if (event.target === help) help.close();
   });
-  return open;
+  return show;
 }
 
 /** The selected text as a pattern to find; undefined if it spans several lines. */
