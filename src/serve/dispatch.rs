@@ -274,6 +274,10 @@ fn own(app: &App, visitor: &Visitor, name: &str) -> Result<Response<Body>, Refus
     match name {
         "levels.json" => Ok(json::json_text(levels::RULES.as_str())),
         "traces.json" => Ok(json::json_text(stack_trace::RULES.as_str())),
+        "rules.json" => {
+            let (levels, traces) = (levels::RULES.as_str(), stack_trace::RULES.as_str());
+            Ok(json::json_text(format!("{{\"levels\":{levels},\"traces\":{traces}}}")))
+        }
         name => page::multi_log(&app.base, visitor, &app.settings().zone, name)
             .ok_or_else(|| Refusal::NotFound.into()),
     }

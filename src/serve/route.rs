@@ -161,7 +161,8 @@ impl<'a> Route<'a> {
         match self {
             Self::Health | Self::Ready | Self::Check { .. } | Self::Options => true,
             Self::Own(name) => {
-                assets::is_asset(name) || matches!(*name, "levels.json" | "traces.json")
+                assets::is_asset(name)
+                    || matches!(*name, "levels.json" | "traces.json" | "rules.json")
             }
             Self::List { .. }
             | Self::ListJson

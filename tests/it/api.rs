@@ -409,6 +409,9 @@ async fn errors_are_found_by_rules_that_can_be_downloaded() {
     let (_, rules) = ask(&server, "levels.json", "", "").await;
     assert_eq!(rules[0]["level"], "error");
     assert!(rules[0]["pattern"].is_string(), "{rules}");
+    let (_, traces) = ask(&server, "traces.json", "", "").await;
+    let (_, both) = ask(&server, "rules.json", "", "").await;
+    assert_eq!(both, serde_json::json!({ "levels": rules, "traces": traces }));
 }
 
 #[tokio::test]

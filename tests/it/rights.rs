@@ -127,7 +127,10 @@ fn routes(log: &str) -> Vec<(&'static str, Asked)> {
         ("Route::Check", silent(&["/_/check?origin=http://a"], &[])),
         (
             "Route::Own",
-            silent(&["/_/merged", "/_/beside", "/_/levels.json", "/_/traces.json"], &[]),
+            silent(
+                &["/_/merged", "/_/beside", "/_/levels.json", "/_/traces.json", "/_/rules.json"],
+                &[],
+            ),
         ),
         ("Route::Preflight", Asked::Silent(vec![])),
         ("Route::Options", Asked::Silent(vec![])),

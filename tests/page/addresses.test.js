@@ -149,7 +149,7 @@ scene('a request that fails is told where the reader looks, and repeated', async
 scene('the rules for levels are requested until they have arrived, and the reader is told', async (scene) => {
   const { logs, page } = scene;
   const log = await logs.write('a.log', 'fine\nERROR broken\n');
-  const unblock = await block(page, /\/_\/levels\.json/);
+  const unblock = await block(page, /\/_\/rules\.json/);
   await scene.open(log);
   await scene.until(() => /^Errors and warnings are not marked yet: the server does not answer$/.test(document.querySelector('#hint-words')?.textContent ?? ''));
   await unblock();

@@ -30,8 +30,8 @@ export class Levels {
   async load(changed, failed) {
     for (let attempt = 0; ; attempt += 1) {
       try {
-        const [rules, traces] = await Promise.all([requestRules('levels'), requestRules('traces')]);
-        this.#rules = compileRules(rules);
+        const { levels, traces } = await requestRules();
+        this.#rules = compileRules(levels);
         const [prefix, trace, other, cause] = [traces.prefix, traces.trace, traces.other, traces.cause].map((rule) => new RegExp(rule, 'u'));
         this.#traces = { prefix, trace, other, cause };
         this.#cache = new WeakMap();
@@ -124,9 +124,9 @@ function indentOf(line) {
   return line.length - line.trimStart().length;
 }
 
-/** @param {'levels' | 'traces'} rules */
-async function requestRules(rules) {
-  const answer = await fetch(serverUrl(`/_/${rules}.json`), { signal: AbortSignal.timeout(ANSWER_MS_MAX) });
+/** @returns {Promise<{levels: Rule[], traces: Record<'prefix' | 'trace' | 'other' | 'cause', string>}>} */
+async function requestRules() {
+  const answer = await fetch(serverUrl('/_/rules.json'), { signal: AbortSignal.timeout(ANSWER_MS_MAX) });
   if (!answer.ok) throw new Error(await errorText(answer));
   return answer.json();
 }
