@@ -44,7 +44,7 @@ scene('scrolling up loads older rows, to the first byte', async (scene) => {
   const log = await logs.write('a.log', text(lines(1, 12_000)));
   await scene.open(log);
   await scene.untilState('live');
-  await scene.until(() => document.querySelectorAll('#rows .row').length === 1000);
+  await scene.until(() => document.querySelectorAll('#rows .row').length === 400);
   await page.mouse.move(600, 300);
   await eventually('the first line', async () => {
     await page.mouse.wheel(0, -4000);
@@ -73,7 +73,7 @@ scene('older rows that are loaded above do not move the visible rows', async (sc
   const log = await logs.write('a.log', lines(1, 6000).map((line, at) => `${line} ${'word '.repeat((at * 7) % 90)}\n`).join(''));
   await scene.open(log);
   await scene.untilState('live');
-  await scene.until(() => document.querySelectorAll('#rows .row').length === 1000);
+  await scene.until(() => document.querySelectorAll('#rows .row').length === 400);
   await page.keyboard.press('f');
   // Sets the scroll position directly, because a smooth scroll would itself move the rows.
   for (let turn = 0; turn < 6; turn += 1) {

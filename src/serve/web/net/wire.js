@@ -1,6 +1,9 @@
 // The messages of `tailcast.v1`, server to viewer. Offsets and sizes are bytes; a generation names the file
 // behind the path, and a position is a generation with an offset in it.
 
+/** With so many lines a page opens: some screens. Earlier ones are loaded when the reader scrolls up to them. */
+const LINES = 400;
+
 /**
  * @typedef {{opens?: string, closes?: number, level?: number, collapsed?: boolean}} GroupAnnotation groups that end and begin here
  * @typedef {{status: number | null}} ExitAnnotation how a command ended here; null if that is not said
@@ -185,7 +188,7 @@ export function streamUrl(page, position, late) {
     url.searchParams.set('generation', String(position.generation));
     for (const { generation, offset } of late) url.searchParams.append('late', `${generation}:${offset}`);
   } else {
-    url.searchParams.set('lines', new URLSearchParams(page.search).get('lines') ?? '1000');
+    url.searchParams.set('lines', new URLSearchParams(page.search).get('lines') ?? String(LINES));
   }
   return url;
 }

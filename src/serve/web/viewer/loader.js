@@ -181,7 +181,7 @@ export class RowLoader {
   /** Loads the rows that will soon be in sight. Returns whether another frame is needed. */
   #fill() {
     const { scroller, rowViewport, tail, follow } = this.#parts;
-    if (tail.from === null) return false;
+    if (tail.from === null || this.#isAwaiting) return false;
     // Folded rows have no height, so without this limit one screen could need the whole log.
     if (rowViewport.length > FOLDED_ROWS_MAX) return false;
     const ahead = SCREENS_AHEAD * scroller.clientHeight;
@@ -190,6 +190,13 @@ export class RowLoader {
     if (!(this.isBursting && follow.following) && (isNearTop || (this.attached && !this.isFiltering && rowViewport.length < VIEWPORT_ROWS_MAX - ROWS_PER_LOAD))) more = this.#loadUp(isNearTop);
     if (!this.attached && scroller.scrollHeight - scroller.clientHeight - scroller.scrollTop < ahead) more = this.#loadDown() || more;
     return more;
+  }
+
+  /** Whether the first rows are on their way: the view is empty, so all rows before them would seem to be in sight. */
+  get #isAwaiting() {
+    const { rowViewport, tail, generations } = this.#parts;
+    if (!rowViewport.isEmpty || !this.attached || this.isFiltering || tail.from === null) return false;
+    return compare(tail.from, tail.to) === 0 && compare(tail.to, { gen: generations.currentGen, offset: generations.current?.to ?? 0 }) < 0;
   }
 
   /**
