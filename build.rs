@@ -80,7 +80,8 @@ fn assets(sources: &BTreeMap<String, Vec<u8>>) -> BTreeMap<String, Vec<u8>> {
     for entry in sources.keys().filter(|name| name.ends_with("/main.js")) {
         let mut modules = Vec::new();
         find_modules(entry, &text, &mut modules);
-        let linked: String = modules.iter().map(|name| linked(name, &text(name))).collect();
+        let linked: String =
+            modules.iter().map(|name| linked(name, &text(name), &modules)).collect();
         assets.insert(entry.clone(), linked.into_bytes());
         used.extend(modules);
     }
@@ -108,10 +109,10 @@ fn find_modules(name: &str, text: &impl Fn(&str) -> String, found: &mut Vec<Stri
 /// A module as a function that is called at once and returns its exports. It stands behind the
 /// modules that it imports, so all of them have run before it, as with imports of the language. The
 /// modules import no other in a circle, and await nothing outside of functions.
-fn linked(name: &str, text: &str) -> String {
+fn linked(name: &str, text: &str, modules: &[String]) -> String {
     let mut code = String::new();
     for (names, imported) in imports(name, text) {
-        code += &format!("const {{{names}}} = {};\n", variable(&imported));
+        code += &format!("const {{{names}}} = {};\n", variable(&imported, modules));
     }
     let mut exports = Vec::new();
     for line in text.lines().filter(|line| !line.starts_with("import ")) {
@@ -120,14 +121,14 @@ fn linked(name: &str, text: &str) -> String {
         code += declaration.unwrap_or(line);
         code.push('\n');
     }
-    let (variable, code, exports) = (variable(name), compact(&code), exports.join(", "));
+    let (variable, code, exports) = (variable(name, modules), compact(&code), exports.join(", "));
     format!("const {variable} = (() => {{\n{code}return {{ {exports} }};\n}})();\n")
 }
 
-/// The variable with the exports of a module.
-fn variable(name: &str) -> String {
-    let part = |letter: char| if letter.is_ascii_alphanumeric() { letter } else { '_' };
-    format!("m_{}", name.chars().map(part).collect::<String>())
+/// The variable with the exports of a module: no name of a module looks like it.
+fn variable(name: &str, modules: &[String]) -> String {
+    let at = modules.iter().position(|module| module == name).expect("it stands before this one");
+    format!("m_{at}")
 }
 
 /// The name that an exported declaration gives.
@@ -140,8 +141,8 @@ fn declared(module: &str, declaration: &str) -> String {
     rest.chars().take_while(|letter| is_part(*letter)).collect()
 }
 
-/// A script or style without its comment lines, empty lines and indentation. A comment beside code
-/// stays. A text over several lines may lose its indentation; a test of the pages looks that none of
+/// A script or style without its comment lines, empty lines, indentation and types. Another comment
+/// beside code stays. A text over several lines may lose its indentation; a test of the pages looks that none of
 /// its lines begins as a comment does.
 fn compact(text: &str) -> String {
     let mut kept = String::new();
@@ -156,11 +157,23 @@ fn compact(text: &str) -> String {
         } else if line.is_empty() || line.starts_with("//") {
             continue;
         }
-        kept += line;
+        kept += &without_types(line);
         kept.push('\n');
     }
     assert!(!is_comment, "a comment is not closed: {text}");
     kept
+}
+
+/// A line of code without the types in it: `/** @type {…} */ (value)`.
+fn without_types(line: &str) -> String {
+    let mut kept = String::new();
+    let mut rest = line;
+    while let Some((before, comment)) = rest.split_once("/** @") {
+        let Some((_, behind)) = comment.split_once("*/") else { break };
+        kept += before;
+        rest = behind.trim_start();
+    }
+    kept + rest
 }
 
 fn gzip(content: &[u8]) -> Vec<u8> {

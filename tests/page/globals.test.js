@@ -55,8 +55,8 @@ test('the names that modules declare are found', () => {
   for (const expected of ['Connection', 'log', 'generations', 'tail', 'onMessage', 'phase']) assert.ok(names.includes(expected), expected);
 });
 
-// The build leaves out lines that begin as a comment does.
-test('no line of a text over several lines looks like a comment', () => {
+// The build leaves out lines that begin as a comment does, and types.
+test('no line of a text over several lines looks like a comment, and no text like a type', () => {
   let texts = 0;
   for (const file of modules) {
     const source = ts.createSourceFile(file, readFileSync(path.join(WEB, file), 'utf8'), ts.ScriptTarget.ES2023, true, ts.ScriptKind.JS);
@@ -66,6 +66,7 @@ test('no line of a text over several lines looks like a comment', () => {
         texts += 1;
         assert.doesNotMatch(node.getText(source), /\n\s*(\/\/|\/\*)/, file);
       }
+      if (ts.isStringLiteral(node) || ts.isTemplateLiteral(node) || ts.isRegularExpressionLiteral(node)) assert.ok(!node.getText(source).includes('/** @'), file);
       ts.forEachChild(node, visit);
     };
     visit(source);
