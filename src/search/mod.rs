@@ -22,6 +22,7 @@ mod scan;
 pub mod snapshot;
 pub mod stack_trace;
 pub mod times;
+pub mod times_together;
 pub mod top_values;
 mod trace_matcher;
 

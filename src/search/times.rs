@@ -50,10 +50,10 @@ pub struct Times {
 
 /// Divides a span of time into equal ones.
 #[derive(Clone, Copy, Debug)]
-struct Spans {
-    first: i64,
-    last: i64,
-    count: usize,
+pub(super) struct Spans {
+    pub(super) first: i64,
+    pub(super) last: i64,
+    pub(super) count: usize,
 }
 
 impl Spans {
@@ -62,14 +62,14 @@ impl Spans {
     }
 
     /// Where the nth one begins.
-    fn start(self, nth: usize) -> i64 {
+    pub(super) fn start(self, nth: usize) -> i64 {
         let count = self.count as i128;
         let after = (self.length() * nth as i128 + count - 1) / count;
         i64::try_from(i128::from(self.first) + after).unwrap_or(self.last)
     }
 
     /// Which one a time is in. Times out of order are in the first or the last.
-    fn of(self, time: i64) -> usize {
+    pub(super) fn of(self, time: i64) -> usize {
         let after = i128::from(time.clamp(self.first, self.last)) - i128::from(self.first);
         (after * self.count as i128 / self.length()) as usize
     }

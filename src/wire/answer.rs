@@ -50,12 +50,9 @@ pub struct Rows<'a> {
 /// The answer to `/_/times/…`.
 #[derive(Debug, Serialize)]
 pub struct Times {
-    /// The generation of the offsets.
-    #[serde(serialize_with = "as_text")]
-    pub generation: Generation,
-    /// The size of the log.
-    #[serde(serialize_with = "as_number")]
-    pub size: Offset,
+    /// The generation and the size of the file; `None` for several files.
+    #[serde(flatten)]
+    pub file: Option<TimesFile>,
     /// The first time that a line says.
     pub first: Option<i64>,
     /// The last one.
@@ -66,14 +63,25 @@ pub struct Times {
     pub buckets: Vec<Bucket>,
 }
 
+/// The file whose lines are counted.
+#[derive(Debug, Serialize)]
+pub struct TimesFile {
+    /// The generation of the offsets.
+    #[serde(serialize_with = "as_text")]
+    pub generation: Generation,
+    /// The size of the log.
+    #[serde(serialize_with = "as_number")]
+    pub size: Offset,
+}
+
 /// A span of time.
 #[derive(Debug, Serialize)]
 pub struct Bucket {
     /// Where it begins.
     pub time: i64,
-    /// The offset of its first line.
-    #[serde(serialize_with = "as_number")]
-    pub offset: Offset,
+    /// The offset of its first line; `None` for several files.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub offset: Option<u64>,
     /// How many lines it has.
     pub lines: u64,
     /// How many of them are errors.

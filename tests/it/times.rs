@@ -490,3 +490,51 @@ async fn lines_errors_and_warnings_are_counted_in_spans_of_equal_time() {
         assert_eq!(answer.status, 400, "{bad}");
     }
 }
+
+#[tokio::test]
+async fn the_lines_of_old_files_are_counted_with_those_of_the_log() {
+    let server = TestServer::start().await;
+    let numbered = |from: u64, to: u64| {
+        let line = |second| match second % 10 {
+            3 => format!("{} ERROR {second}\n", stamp(second)),
+            7 => format!("{} WARN {second}\n", stamp(second)),
+            _ => format!("{} INFO {second}\n", stamp(second)),
+        };
+        (from..to).map(line).collect::<String>()
+    };
+    let log = server.log("a.log", numbered(30, 40));
+    let newer = server.log("a.log.1", numbered(20, 30));
+    server.log("a.log.2.gz", crate::archives::gzipped(numbered(10, 20).as_bytes()));
+    server.log("a.log.3", "no\ntimes\n");
+    let sums = |answer: &Value| {
+        let buckets = answer["buckets"].as_array().unwrap();
+        ["lines", "errors", "warnings"]
+            .map(|count| buckets.iter().map(|it| it[count].as_u64().unwrap()).sum::<u64>())
+    };
+    let asked = |query: &str| format!("/_/times{log}?{query}");
+    let whole = counted(&server, &asked("history=1&buckets=3")).await;
+    let at = |second: u64| json!((T + second) * 1000);
+    assert_eq!((&whole["first"], &whole["last"]), (&at(10), &at(39)), "{whole}");
+    assert_eq!(sums(&whole), [30, 3, 3], "{whole}");
+    for bucket in whole["buckets"].as_array().unwrap() {
+        let lines = bucket["lines"].as_u64().unwrap();
+        assert!((9..=11).contains(&lines), "{whole}");
+        assert!(bucket.get("offset").is_none() && whole.get("generation").is_none(), "{whole}");
+    }
+    let part = format!("history=1&since={}&until={}", stamp(15), stamp(32));
+    let part = counted(&server, &asked(&part)).await;
+    assert_eq!(sums(&part), [17, 1, 2], "{part}");
+    let end = json!((T + 32) * 1000 - 1);
+    assert_eq!((&part["first"], &part["last"]), (&at(15), &end), "{part}");
+    // Without the history, only the present file has lines.
+    assert_eq!(sums(&counted(&server, &asked("buckets=3")).await), [10, 1, 1]);
+    // What comes late, in an old file too, is counted.
+    append(&log, numbered(40, 44));
+    append(&newer, format!("{} ERROR late\n", stamp(29)));
+    crate::servers::eventually("the new lines are counted", async || {
+        let answer = ask(&server, &asked("history=1&buckets=3")).await;
+        let is_all = answer["exact"] == true && sums(&answer) == [35, 5, 3];
+        if is_all { Ok(()) } else { Err(answer) }
+    })
+    .await;
+}

@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { gzipSync } from 'node:zlib';
 
 import { load } from './modules.js';
 import { scene } from './scene.js';
@@ -108,6 +109,32 @@ scene('a span that is dragged is shown alone, found in, enlarged, and kept by a 
   await page.click('#histogram-clear');
   await scene.untilText('#histogram-first', '08:00:00');
   await scene.until((last) => [...document.querySelectorAll('#rows .row')].at(-1)?.textContent === last || document.querySelectorAll('#rows .row').length > 300, lines.at(-1));
+});
+
+scene('the bars reach back over the old files, and lead there', async (scene) => {
+  const { logs, page } = scene;
+  const part = (/** @type {number} */ from) => Array.from({ length: 300 }, (_, at) => `${new Date(BEGIN + (from + at) * 1000).toISOString()} request ${from + at}\n`).join('');
+  await logs.write('a.log.2.gz', gzipSync(part(0)));
+  await logs.write('a.log.1', part(300));
+  const log = await logs.write('a.log', part(600));
+  await scene.open(`${log}#zone=utc&histogram=1`);
+  await scene.untilText('#histogram-first', '08:00:00');
+  await scene.untilText('#histogram-last', '08:14:59');
+  const box = await page.locator('#histogram-bars').boundingBox();
+  assert.ok(box);
+  const at = (/** @type {number} */ second) => box.x + (second / 900) * box.width;
+  await page.mouse.click(at(120), box.y + 20);
+  await scene.until(() => /08:0[12]:\d\d/.test(document.querySelector('.row.cursor')?.textContent ?? ''));
+  await page.mouse.move(at(400), box.y + 20);
+  await page.mouse.down();
+  await page.mouse.move(at(410), box.y + 20);
+  await page.mouse.move(at(425), box.y + 20);
+  await page.mouse.up();
+  await page.click('#histogram-only');
+  await scene.until(() => {
+    const rows = [...document.querySelectorAll('#rows .row')];
+    return rows.length > 10 && rows.length < 60 && rows.every((row) => /08:0[67]:/.test(row.textContent ?? ''));
+  });
 });
 
 scene('a log without times says so', async (scene) => {

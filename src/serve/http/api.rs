@@ -117,8 +117,8 @@ pub(in crate::serve) async fn answer(
     };
     let wants_history = match call {
         ApiCall::History => true,
-        ApiCall::Rows | ApiCall::Find | ApiCall::Text => query.history,
-        ApiCall::Lines | ApiCall::Times | ApiCall::Fields => false,
+        ApiCall::Rows | ApiCall::Find | ApiCall::Text | ApiCall::Times => query.history,
+        ApiCall::Lines | ApiCall::Fields => false,
     };
     let right = app.watch_right(visitor, &log, Reads::of(wants_history));
     if wants_history {

@@ -129,14 +129,25 @@ pub(super) fn line(snapshot: &Snapshot, line: u64, offset: Offset) -> String {
 /// The spans of time of a log.
 #[must_use]
 pub(super) fn times(count: &Count) -> String {
-    let Times { first, last, exact, buckets } = count.times();
+    let file = answer::TimesFile { generation: count.generation(), size: count.size() };
+    spans(count.times(), Some(file))
+}
+
+/// The spans of time of a log with its old files.
+#[must_use]
+pub(super) fn times_of_history(times: Times) -> String {
+    spans(times, None)
+}
+
+fn spans(times: Times, file: Option<answer::TimesFile>) -> String {
+    let Times { first, last, exact, buckets } = times;
+    let is_of_file = file.is_some();
     let bucket = |bucket: Bucket| {
         let Bucket { time, offset, lines, errors, warnings } = bucket;
-        answer::Bucket { time, offset, lines, errors, warnings }
+        answer::Bucket { time, offset: is_of_file.then_some(offset.0), lines, errors, warnings }
     };
     let buckets = buckets.into_iter().map(bucket).collect();
-    let (generation, size) = (count.generation(), count.size());
-    to_json(&answer::Times { generation, size, first, last, exact, buckets })
+    to_json(&answer::Times { file, first, last, exact, buckets })
 }
 
 /// The files of a log.

@@ -27,6 +27,7 @@ use crate::serve::body::{self, Body};
 use crate::serve::http::api::bodies::{self, FoundBefore};
 use crate::serve::http::api::query::ApiQuery;
 use crate::serve::http::api::stream::{SearchTurn, attachment, broken_off, streamed};
+use crate::serve::http::api::times::times_of_history;
 use crate::serve::http::api::{
     ApiCall, HistoryView, LogView, Part, bad_pattern, compile, crowded, json, rows,
 };
@@ -43,7 +44,8 @@ pub(super) async fn answer(
         ApiCall::Find => find(app, query, view).await,
         ApiCall::Text => text(app, query, view).await,
         ApiCall::Rows => rows_of_one(app, query, view).await,
-        ApiCall::History | ApiCall::Lines | ApiCall::Times | ApiCall::Fields => {
+        ApiCall::Times => times_of_history(app, query, view).await,
+        ApiCall::History | ApiCall::Lines | ApiCall::Fields => {
             Ok(json(StatusCode::OK, bodies::history(&app.base, &view.log, &view.history)))
         }
     }

@@ -133,14 +133,14 @@ export class LogApi {
   }
 
   /**
-   * How many lines there were when.
+   * How many lines there were when, in the log and its old files.
    * @param {import('../ui/histogram.js').Span | null} span null for all of the log
    * @param {number} buckets
    * @param {AbortSignal} signal
    * @returns {Promise<import('../ui/histogram.js').Times>}
    */
   async times(span, buckets, signal) {
-    const answer = await this.request('times', { ...(span !== null && spanParameters(span)), buckets }, signal);
+    const answer = await this.request('times', { ...(span !== null && spanParameters(span)), buckets, history: 1 }, signal);
     return answer.json();
   }
 
