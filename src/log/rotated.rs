@@ -36,9 +36,9 @@ use places::Name;
 /// A shorter signature is not enough to recognise a file: any file may have got the inode of one
 /// that was not held open.
 const SIGNED_BYTES_MIN: usize = 64;
-/// How often the directories are read. While files are being renamed, a reading may miss some of
-/// them.
-const READINGS_MAX: usize = 5;
+/// How long a search goes on while files are being renamed: one look at the directories may miss some
+/// of them.
+pub(super) const MOVING_TIME_MAX: Duration = Duration::from_secs(2);
 /// The pause between two readings.
 const READING_INTERVAL: Duration = Duration::from_millis(20);
 /// How many links are followed from one to the next.
@@ -74,15 +74,37 @@ pub(super) fn find(
             && (file.still_unpacking().is_some() || offset.0 <= file.status().ok()?.size);
         is_proved.then_some(file)
     };
-    for _ in 1..READINGS_MAX {
+    places::search(access, log, proved)
+}
+
+/// What a search finds. It may miss a file that is renamed meanwhile, or replaced by a compressed one.
+/// So a search that finds nothing is repeated until no old file of the log has got or lost a name
+/// before it is over, nor a moment before it.
+pub(super) fn while_renamed<T>(
+    access: &Access,
+    log: &LogPath,
+    mut search: impl FnMut() -> Option<T>,
+) -> Option<T> {
+    let until = Instant::now() + MOVING_TIME_MAX;
+    if let Some(found) = search() {
+        return Some(found);
+    }
+    let (mut known, mut since) = (past::names(access, log), Instant::now());
+    loop {
         let were_at_rest = places::are_at_rest(access, log);
-        let file = places::search(access, log, proved);
-        if file.is_some() || were_at_rest {
-            return file;
+        if let Some(found) = search() {
+            return Some(found);
+        }
+        let now = past::names(access, log);
+        let is_over = now == known && (were_at_rest || since.elapsed() >= places::REST_TIME);
+        if is_over || Instant::now() >= until {
+            return None;
+        }
+        if now != known {
+            (known, since) = (now, Instant::now());
         }
         thread::sleep(READING_INTERVAL);
     }
-    places::search(access, log, proved)
 }
 
 /// The file with the inode of a generation whose signature is too short for proof, if it lies where
@@ -213,15 +235,9 @@ impl OldFiles {
         let is_named = |identified: &Identified| {
             identified.generation.is(&wanted) && wanted.is_of(&identified.head)
         };
-        for _ in 0..READINGS_MAX {
-            let mut files = self.past.files(access, log, is_it).into_iter();
-            let (named, _) = files.find(|(_, identified)| is_named(identified))?;
-            if let Some(file) = named.open(access) {
-                return Some(file);
-            }
-            // It was renamed since the list was made.
-        }
-        None
+        let mut files = self.past.files(access, log, is_it).into_iter();
+        let (named, _) = files.find(|(_, identified)| is_named(identified))?;
+        named.open(access)
     }
 
     /// The compressed file that has the content of a generation whose own file is gone: the only
@@ -241,18 +257,12 @@ impl OldFiles {
         }
         let is_found =
             |it: &Identified| it.compression.is_some() && wanted.signature.is_of_content(&it.head);
-        for _ in 0..READINGS_MAX {
-            let mut files = self.past(access, log).into_iter().filter(|(_, it)| is_found(it));
-            let (found, _) = files.next()?;
-            if wanted.signature.is_whole() && files.next().is_some() {
-                return None;
-            }
-            if let Some(file) = found.open(access) {
-                return Some(file);
-            }
-            // It was renamed since the list was made.
+        let mut files = self.past(access, log).into_iter().filter(|(_, it)| is_found(it));
+        let (found, _) = files.next()?;
+        if wanted.signature.is_whole() && files.next().is_some() {
+            return None;
         }
-        None
+        found.open(access)
     }
 }
 

@@ -332,14 +332,15 @@ impl Timeline {
         known.find(|known| known.is(generation) || known.has_signature_of(generation))
     }
 
-    /// The generation that was followed in a file which `is_gone`, and whose content begins as that
-    /// of a compressed file.
+    /// The generation of a file which `is_gone`, and whose content begins as that of a compressed file:
+    /// one that was followed, or that was found before.
     pub(super) fn known_content(
         &self,
         head: &[u8],
         is_gone: impl Fn(&Generation, Identity) -> bool,
     ) -> Option<Generation> {
-        let mut known = self.spans.iter().rev().filter(|span| !span.state().lost);
+        let spans = self.spans.iter().rev().chain(&self.rotated);
+        let mut known = spans.filter(|span| !span.state().lost);
         let is_of_it = |span: &&Arc<Span>| {
             let signed = span.signed();
             span.is_signed()

@@ -349,3 +349,24 @@ async fn a_rotation_and_a_compression_under_the_reader_lose_nothing() {
     let (bytes, told) = streamed(&server, &log, "history=1&lines=all").await;
     assert!(bytes == expected.as_bytes(), "a new viewer: {told:?}");
 }
+
+#[tokio::test]
+async fn an_old_file_that_is_compressed_under_its_reader_keeps_its_generation() {
+    let server = TestServer::start().await;
+    // Neither of the old files was followed. The first one is too large to be on its way at once.
+    let parts = [numbered("first", 0..400_000), numbered("second", 0..100)];
+    for (name, part) in [("a.log.2", &parts[0]), ("a.log.1", &parts[1])] {
+        std::fs::write(server.path(name), part).unwrap();
+    }
+    set_time(&server.path("a.log.2"), 2000);
+    set_time(&server.path("a.log.1"), 1000);
+    let log = server.log("a.log", "present\n");
+    let mut reader = Reader::open(&server, &log, "&history=1&lines=all").await;
+    reader.read_until_event("open true").await;
+    std::fs::write(server.path("a.log.2.gz"), gzipped(parts[0].as_bytes())).unwrap();
+    set_time(&server.path("a.log.2.gz"), 2000);
+    std::fs::remove_file(server.path("a.log.2")).unwrap();
+    reader.read_until(b"present\n").await;
+    assert!(reader.bytes == (parts.concat() + "present\n").as_bytes());
+    assert_eq!(reader.heads(), ["open true", "reset rotated 0", "reset rotated 0"]);
+}

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use crate::log::access::{Identity, LogPath};
 use crate::log::archive::Compression;
@@ -11,11 +11,8 @@ use crate::log::file::LogFile;
 use crate::log::follower::Follower;
 use crate::log::follower::old_files::{NextRotated, Sought};
 use crate::log::position::{Generation, Offset};
-use crate::log::rotated::{Identified, PastFile};
+use crate::log::rotated::{self, Identified, PastFile};
 use crate::log::timeline::{Span, SpanReader};
-
-/// How often the history is listed for one step, while files are being renamed.
-const LISTINGS_MAX: usize = 3;
 
 /// A file of a log's history: one that had the log's name, or the present one.
 #[derive(Clone, Debug)]
@@ -176,7 +173,8 @@ impl Follower {
         before: &LogFile,
     ) -> Sought<NextRotated> {
         let mut follows_directly = true;
-        for _ in 0..LISTINGS_MAX {
+        let until = Instant::now() + rotated::MOVING_TIME_MAX;
+        loop {
             let history = self.read_history();
             let is_before = |file: &HistoryFile| file.generation.is(&before_span.generation);
             let from = match history.iter().position(is_before) {
@@ -198,7 +196,13 @@ impl Follower {
             let Some((next, Past::Here(past))) = past else {
                 return Sought::Found(NextRotated { span: None, follows_directly });
             };
-            let Some(file) = past.open(&self.access) else { continue };
+            let Some(file) = past.open(&self.access) else {
+                // It was renamed or compressed since it was listed.
+                if !past.is_in_place(&self.access) && Instant::now() < until {
+                    continue;
+                }
+                return Sought::Found(NextRotated { span: None, follows_directly: false });
+            };
             if let Some(copy) = file.still_unpacking() {
                 return Sought::Unpacking(copy);
             }
@@ -206,7 +210,6 @@ impl Follower {
             let follows_directly = follows_directly && span.is_some();
             return Sought::Found(NextRotated { span, follows_directly });
         }
-        Sought::Found(NextRotated { span: None, follows_directly: false })
     }
 
     /// Where a viewer goes on that has read a file which it got to elsewhere: in the span of the same

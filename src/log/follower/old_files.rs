@@ -65,10 +65,12 @@ impl Follower {
     pub async fn find_named(self: &Arc<Self>, generation: Generation) -> Option<Arc<Span>> {
         let _finding = self.finding.lock().await;
         self.find(move |follower| {
-            match follower.old_files.find_named(&follower.access, &follower.log, generation) {
-                Some(file) => follower.sought(Some(generation), Offset(0), file),
-                None => Sought::Nothing,
-            }
+            follower.seek_while_renamed(|| {
+                match follower.old_files.find_named(&follower.access, &follower.log, generation) {
+                    Some(file) => follower.sought(Some(generation), Offset(0), file),
+                    None => Sought::Nothing,
+                }
+            })
         })
         .await
         .map(|reader| Arc::clone(reader.span()))
@@ -81,20 +83,36 @@ impl Follower {
             return None;
         }
         self.find(move |follower| {
-            match rotated::find_unproved(&follower.access, &follower.log, wanted) {
-                Some(file) => follower.sought(None, Offset(0), file),
-                None => Sought::Nothing,
-            }
+            follower.seek_while_renamed(|| {
+                match rotated::find_unproved(&follower.access, &follower.log, wanted) {
+                    Some(file) => follower.sought(None, Offset(0), file),
+                    None => Sought::Nothing,
+                }
+            })
         })
         .await
         .map(|reader| Arc::clone(reader.span()))
     }
 
+    /// The span of a position in a file that has lost the log's name, wherever it lies now. While
+    /// files are renamed and compressed, it is sought again. It may block.
     pub(super) fn seek_rotated(
         &self,
         generation: Generation,
         offset: Offset,
     ) -> Sought<SpanReader> {
+        self.seek_while_renamed(|| self.seek_rotated_once(generation, offset))
+    }
+
+    fn seek_while_renamed<T>(&self, search: impl Fn() -> Sought<T>) -> Sought<T> {
+        let found = rotated::while_renamed(&self.access, &self.log, || match search() {
+            Sought::Nothing => None,
+            sought => Some(sought),
+        });
+        found.unwrap_or(Sought::Nothing)
+    }
+
+    fn seek_rotated_once(&self, generation: Generation, offset: Offset) -> Sought<SpanReader> {
         let on_disk = self.timeline().on_disk(generation);
         let (access, log) = (&self.access, &self.log);
         let last = self.timeline().last_of(generation);

@@ -22,7 +22,7 @@ use crate::log::file::LogFile;
 use crate::log::position::{Generation, SIGNATURE_BYTES_MAX, Signature};
 use crate::log::rotated::order::{self, Entry};
 use crate::log::rotated::places::{self, Stated, Survey};
-use crate::log::rotated::{LATE_TIME, OwnNames, READING_INTERVAL, READINGS_MAX};
+use crate::log::rotated::{LATE_TIME, MOVING_TIME_MAX, OwnNames, READING_INTERVAL};
 use crate::log::rotated::{is_compressed, names, open};
 
 /// The most files of a past.
@@ -76,6 +76,11 @@ impl PastFile {
         (is_same && !names::is_compressed(&file.head().ok()?)).then_some(file)
     }
 
+    /// Whether the file still lies at its path, though it may not be readable.
+    pub(in crate::log) fn is_in_place(&self, access: &Access) -> bool {
+        access.identify(&self.path).is_ok_and(|identity| identity == self.identity)
+    }
+
     /// The generation that this file has when nobody has followed it, how it is compressed, and the
     /// first bytes of its content.
     pub(super) fn identify(&self, access: &Access) -> Option<Identified> {
@@ -109,6 +114,11 @@ pub(super) fn list(access: &Access, log: &LogPath) -> Vec<PastFile> {
 /// The same without a pause while files are being renamed.
 pub(super) fn list_once(access: &Access, log: &LogPath) -> Vec<PastFile> {
     Reading::new(access, log).into_files()
+}
+
+/// Which files have the names of old files of the log now.
+pub(super) fn names(access: &Access, log: &LogPath) -> Vec<(Identity, LogPath)> {
+    Reading::new(access, log).names()
 }
 
 /// A file of the past, with what proves that it has not changed.
@@ -185,21 +195,50 @@ impl Reading {
         Self { files: ordered.collect(), survey, names, present, at, is_trusted: false }
     }
 
-    /// A reading during which no file was renamed, as far as can be seen.
+    /// A reading during which no file was renamed, as far as can be seen. A name that is changed
+    /// while names are read may be left out.
     fn at_rest(access: &Access, log: &LogPath) -> Self {
+        let until = Instant::now() + MOVING_TIME_MAX;
         let mut last = None;
-        for _ in 1..READINGS_MAX {
+        loop {
             let were_at_rest = places::are_at_rest(access, log);
             let reading = Self::new(access, log);
-            let of = |found: &Found| (found.file.identity, found.file.path.clone());
-            let names: Vec<_> = reading.files.iter().map(of).collect();
-            if were_at_rest || last.as_ref() == Some(&names) {
+            let are_at_rest = were_at_rest && reading.survey.unchanged(access, log).is_some();
+            let names = reading.names();
+            if are_at_rest || last.as_ref() == Some(&names) || Instant::now() >= until {
                 return reading;
             }
             last = Some(names);
             thread::sleep(READING_INTERVAL);
         }
-        Self::new(access, log)
+    }
+
+    fn names(&self) -> Vec<(Identity, LogPath)> {
+        self.files.iter().map(|found| (found.file.identity, found.file.path.clone())).collect()
+    }
+
+    /// The files that are wanted, each with what names it, and whether they are all that can be read:
+    /// a file that is renamed before it is opened is left out.
+    fn identify(
+        &mut self,
+        access: &Access,
+        settled_before: SystemTime,
+        is_wanted: impl Fn(&PastFile) -> bool,
+    ) -> (Vec<(PastFile, Arc<Identified>)>, bool) {
+        let (mut files, mut are_all) = (Vec::new(), true);
+        for found in self.files.iter_mut().filter(|found| is_wanted(&found.file)) {
+            let known = found.identified.take();
+            let identified = known.or_else(|| found.file.identify(access).map(Arc::new));
+            let Some(identified) = identified else {
+                are_all &= found.file.is_in_place(access);
+                continue;
+            };
+            if found.stated.is_settled(settled_before) {
+                found.identified = Some(Arc::clone(&identified));
+            }
+            files.push((found.file.clone(), identified));
+        }
+        (files, are_all)
     }
 
     fn into_files(self) -> Vec<PastFile> {
@@ -271,21 +310,18 @@ impl KnownPast {
         is_wanted: impl Fn(&PastFile) -> bool,
     ) -> Vec<(PastFile, Arc<Identified>)> {
         let settled_before = now.checked_sub(SETTLING_TIME).unwrap_or(SystemTime::UNIX_EPOCH);
-        // A file system may hang, so nobody waits for the reading of another one.
-        let known = self.0.lock().clone();
-        let mut reading = renewed_or_new(access, log, known.as_deref(), settled_before);
-        let mut files = Vec::new();
-        for found in reading.files.iter_mut().filter(|found| is_wanted(&found.file)) {
-            let known = found.identified.take();
-            let identified = known.or_else(|| found.file.identify(access).map(Arc::new));
-            let Some(identified) = identified else { continue };
-            if found.stated.is_settled(settled_before) {
-                found.identified = Some(Arc::clone(&identified));
+        let until = Instant::now() + MOVING_TIME_MAX;
+        loop {
+            // A file system may hang, so nobody waits for the reading of another one.
+            let known = self.0.lock().clone();
+            let mut reading = renewed_or_new(access, log, known.as_deref(), settled_before);
+            let (files, are_all) = reading.identify(access, settled_before, &is_wanted);
+            *self.0.lock() = Some(Arc::new(reading));
+            if are_all || Instant::now() >= until {
+                return files;
             }
-            files.push((found.file.clone(), identified));
+            thread::sleep(READING_INTERVAL);
         }
-        *self.0.lock() = Some(Arc::new(reading));
-        files
     }
 }
 

@@ -21,7 +21,7 @@ const NAMES_MAX: usize = 100_000;
 /// How many directories are read.
 const DIRECTORIES_MAX: usize = 16;
 /// A directory in which no name has changed for this long is read once.
-const REST_TIME: Duration = Duration::from_millis(100);
+pub(super) const REST_TIME: Duration = Duration::from_millis(100);
 
 /// A directory that is to be read.
 struct Place {

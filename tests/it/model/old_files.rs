@@ -219,14 +219,7 @@ impl Script {
         let is_gap = |told: &Value| told["type"] == "gap" && told["to"].is_null();
         let is_told = told.iter().any(is_gap);
         // The server may have missed a file while it followed the log.
-        // While files are renamed and compressed under a reader, one may be gone between the list and its
-        // turn. The reader is told which bytes that were.
-        let is_whole = |file: &usize, told: &Value| {
-            let size = self.model.files[*file].epochs.last().map_or(0, Vec::len);
-            told["type"] == "gap" && told["from"] == 0 && told["to"] == size
-        };
-        let is_announced = |file: &usize| busy && told.iter().any(|told| is_whole(file, told));
-        let may_be_missing = |file: &usize| is_told || self.was_brief(*file) || is_announced(file);
+        let may_be_missing = |file: &usize| is_told || self.was_brief(*file);
         let is_right = match self.omitted(&before, &got) {
             Some(omitted) => omitted.iter().all(may_be_missing),
             None => false,
@@ -241,7 +234,7 @@ impl Script {
             ));
         }
         let is_gap = |told: &&Value| told["type"] == "gap" && !told["to"].is_null();
-        if let Some(gap) = told.iter().find(is_gap).filter(|_| !busy) {
+        if let Some(gap) = told.iter().find(is_gap) {
             let gap = brief(std::slice::from_ref(gap));
             self.faults.push(format!("a reader of all that is on the disk was told {gap}"));
         }

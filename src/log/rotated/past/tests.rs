@@ -1,3 +1,4 @@
+use std::cell::Cell;
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::symlink;
@@ -6,7 +7,7 @@ use std::path::PathBuf;
 use tempfile::TempDir;
 
 use super::*;
-use crate::log::rotated::{Followed, Listing};
+use crate::log::rotated::{Followed, Listing, while_renamed};
 
 /// Longer than the time after which a change is trusted to be seen.
 const LATER: Duration = Duration::from_secs(10);
@@ -195,6 +196,77 @@ fn each_change_is_seen_at_once() {
         assert_eq!(scene.names().len(), expected.len(), "{what}");
         assert_eq!(scene.directories_read(), read, "{what}: it is trusted when the next one comes");
     }
+}
+
+#[test]
+fn files_that_are_renamed_before_they_are_opened_are_listed_under_their_new_names() {
+    let scene = Scene::new(&["a.log", "a.log.1", "a.log.2"]);
+    let is_shifted = Cell::new(false);
+    let shift = |_: &PastFile| {
+        if !is_shifted.replace(true) {
+            for number in [2, 1] {
+                let (from, to) = (format!("a.log.{number}"), format!("a.log.{}", number + 1));
+                fs::rename(scene.path(&from), scene.path(&to)).unwrap();
+            }
+        }
+        true
+    };
+    let files = scene.known.files_at(&scene.access, &scene.log, SystemTime::now(), shift);
+    let name = |file: &PastFile| file.path.as_path().file_name().unwrap().to_owned();
+    let names: Vec<_> = files.iter().map(|(file, _)| name(file)).collect();
+    assert_eq!(names, ["a.log.3", "a.log.2"]);
+}
+
+#[test]
+fn a_search_goes_on_while_files_are_renamed() {
+    let scene = Scene::new(&["a.log", "a.log.1"]);
+    let rename = |from: usize, to: usize| {
+        let path = |number: usize| scene.path(&format!("a.log.{number}"));
+        fs::rename(path(from), path(to)).unwrap();
+    };
+    let (mut looks, mut renamed) = (0, Instant::now());
+    let found = while_renamed(&scene.access, &scene.log, || {
+        looks += 1;
+        if looks == 5 {
+            return Some("found");
+        }
+        // Each look comes to the file a moment too late.
+        renamed = Instant::now();
+        rename(looks, looks + 1);
+        None
+    });
+    assert_eq!(found, Some("found"));
+    // The last renaming was a moment ago, and a compressor may not have made the next file yet.
+    let found = while_renamed(&scene.access, &scene.log, || {
+        (renamed.elapsed() >= places::REST_TIME / 2).then_some("late")
+    });
+    assert_eq!(found, Some("late"));
+}
+
+#[test]
+fn a_search_for_what_is_gone_ends() {
+    let scene = Scene::new(&["a.log", "a.log.1"]);
+    let start = Instant::now();
+    while !places::are_at_rest(&scene.access, &scene.log) {
+        assert!(start.elapsed() < Duration::from_secs(10), "something is renamed all the time");
+    }
+    let mut looks = 0;
+    let mut look = || {
+        looks += 1;
+        None::<()>
+    };
+    assert_eq!(while_renamed(&scene.access, &scene.log, &mut look), None);
+    assert_eq!(looks, 2, "nothing is renamed");
+    let mut number = 1;
+    let since = Instant::now();
+    let found = while_renamed(&scene.access, &scene.log, || {
+        let path = |number: usize| scene.path(&format!("a.log.{number}"));
+        fs::rename(path(number), path(number + 1)).unwrap();
+        number += 1;
+        None::<()>
+    });
+    assert_eq!(found, None, "files are renamed all the time");
+    assert!(since.elapsed() < 5 * MOVING_TIME_MAX, "{:?}", since.elapsed());
 }
 
 #[test]
