@@ -22,7 +22,8 @@ struct Scene {
 impl Scene {
     fn new(files: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        for name in files {
+        // The oldest first: the times of creation may decide what the numbers mean.
+        for name in files.iter().rev() {
             fs::write(directory.path().join(name), text(name)).unwrap();
         }
         let access = Access::new([directory.path()]).unwrap();
