@@ -16,9 +16,10 @@ import { parseTime } from '../rows/times.js';
 import { Highlighter } from '../search/highlight.js';
 import { ColourDialog } from '../ui/colour-dialog.js';
 import { loadColourRules } from '../ui/colour-rules.js';
-import { byId } from '../ui/dom.js';
+import { byId, setText } from '../ui/dom.js';
 import { DrawScheduler } from '../ui/draw-scheduler.js';
 import { bindEncodingMenu, chosenEncoding } from '../ui/encoding.js';
+import { Hints } from '../ui/hints.js';
 import { bindFindKey, bindHelp, bindKeys, selectedText } from '../ui/keys.js';
 import { loadOptions, TIMES } from '../ui/options.js';
 import { watchIdentity } from '../ui/signed-out.js';
@@ -50,7 +51,6 @@ const LOOK_MS = 2_000;
 const RETRY_MS = 1_000;
 const RETRY_MS_MAX = 30_000;
 const NAME_CHARS_MAX = 20;
-const HINT_MS = 2_500;
 
 watchIdentity();
 const log = byId('log');
@@ -76,6 +76,10 @@ let isRestored = false;
 /** Whether the first rows are still awaited. */
 let isGathering = logs.length > 0;
 const drawScheduler = new DrawScheduler(draw);
+const hints = new Hints((words) => {
+  byId('hint').hidden = words === '';
+  setText(byId('hint'), words);
+});
 const levels = new Levels();
 /** @type {Follow} */
 const follow = new Follow(log, () => loader.attached, () => {
@@ -93,13 +97,13 @@ const api = new MergedApi({ ...(encoding !== '' && { encoding }), ...(decode && 
 const pager = new Pager({ buffer, api, logs, logsOn, filter: () => mergedFind.parameters, changed: () => drawScheduler.request(), recovered: reload });
 /** @type {MergedLoader} */
 const loader = new MergedLoader({ scroller: log, rowViewport, buffer, pager, follow, decorate, redrawn: rowChanged, rowFilter: () => mergedFind.rowFilter });
-const journey = new Journey({ buffer, pager, loader, follow, rowViewport, rowFilter: () => mergedFind.rowFilter, changed: () => drawScheduler.request(), say: hint, refused: (why) => mergedFind.refuse(why) });
+const journey = new Journey({ buffer, pager, loader, follow, rowViewport, rowFilter: () => mergedFind.rowFilter, changed: () => drawScheduler.request(), say: (words) => hints.answer(words), refused: (why) => mergedFind.refuse(why) });
 /** @type {MergedFind} */
-const mergedFind = new MergedFind({ buffer, pager, journey, levels, apis: logApis, logsOn, changed: findChanged, reload, draw: () => drawScheduler.request(), say: hint, closed: focusLog });
-const highlighter = new Highlighter(() => drawScheduler.request(), hint);
+const mergedFind = new MergedFind({ buffer, pager, journey, levels, apis: logApis, logsOn, changed: findChanged, reload, draw: () => drawScheduler.request(), say: (words) => hints.answer(words), closed: focusLog });
+const highlighter = new Highlighter(() => drawScheduler.request(), (words) => hints.trouble(words));
 const readable = new ReadableRows();
 const reading = new Reading();
-const colourMarks = new ColourMarks(coloursChanged, hint);
+const colourMarks = new ColourMarks(coloursChanged, (words) => hints.trouble(words));
 let colourRules = view.colours.length > 0 ? view.colours : loadColourRules();
 const colourDialog = new ColourDialog({ rules: () => colourRules, changed: setColours, troubleOf: (rule) => colourMarks.troubleOf(rule), closed: focusLog });
 const menu = new ViewMenu(log, loadOptions(), () => {
@@ -117,7 +121,7 @@ const timesOverLog = new TimesOverLog({
   zone: () => menu.options.zone,
   find: findTime,
   only: () => {},
-  failed: hint,
+  failed: (words) => hints.trouble(words),
 });
 const timeDialog = new TimeDialog({ find: findTime, closed: focusLog });
 
@@ -261,24 +265,13 @@ function current() {
 async function copyCurrent() {
   const row = current();
   if (row === null) {
-    hint('Go to a line first: e and n go to errors and matches');
+    hints.answer('Go to a line first: e and n go to errors and matches');
     return;
   }
   const rows = mergedFind.traces.withTrace(row);
   const isCopied = await copyText(rows.map((one) => (one.marker === undefined ? `${plainText(one.html)}\n` : '')).join(''));
   const words = rows.length === 1 ? 'Line copied' : `Error copied with its stack trace: ${plural(rows.length, 'line')}`;
-  hint(isCopied ? words : 'Could not copy');
-}
-
-/** @type {ReturnType<typeof setTimeout> | undefined} */
-let hintTimer;
-
-/** @param {string} words */
-function hint(words) {
-  clearTimeout(hintTimer);
-  byId('hint').hidden = words === '';
-  byId('hint').textContent = words;
-  if (words !== '') hintTimer = setTimeout(() => hint(''), HINT_MS);
+  hints.answer(isCopied ? words : 'Could not copy');
 }
 
 function updateUrl() {
@@ -392,7 +385,7 @@ async function begin() {
     answer = await seekEnd();
   } catch (error) {
     isServed = false;
-    hint(`Earlier lines cannot be loaded yet: ${failureWords(error)}`);
+    hints.trouble(`Earlier lines cannot be loaded yet: ${failureWords(error)}`);
   }
   for (const source of sources) {
     const read = answer?.logs[numbers.indexOf(source.number)];
@@ -438,7 +431,7 @@ levels.load(() => {
   mergedFind.levelsLoaded();
   if (mergedFind.isFiltering && !isGathering) loader.refilter();
   drawScheduler.request();
-}, hint);
+}, (words) => hints.trouble(words));
 if (logs.length > 0) begin();
 focusLog();
 drawScheduler.request();
