@@ -304,88 +304,111 @@ impl Publisher {
     async fn publish(
         &self,
         mut stream: Stream,
-        mut sequence: u64,
+        sequence: u64,
         number: u64,
     ) -> Result<(), Stopped> {
-        let mut is_first = true;
-        let mut pause = RETRY_FIRST;
-        let (mut is_told, mut doubts) = (false, 0);
+        let mut last = LastMessage { sequence, is_known: true };
+        let mut ahead = None;
         loop {
-            let next = tokio::select! {
-                next = self.next(&mut stream) => next,
-                () = self.another_stream(number) => return Err(Stopped::AnotherStream),
+            let next = match ahead.take() {
+                Some(next) => next,
+                None => tokio::select! {
+                    next = self.next(&mut stream) => next,
+                    () = self.another_stream(number) => return Err(Stopped::AnotherStream),
+                },
             };
-            let Some((content, _permit)) = next else { return Ok(()) };
+            let Some((content, permit)) = next else { return Ok(()) };
             let message = Message { path: self.path.clone(), content };
-            let encoded = message.encode();
-            let id = message.content.id();
-            loop {
-                let expected = (is_first || id.is_none()).then_some(sequence);
-                let broker = &self.agent.broker;
-                let waiting = self.agent.figures.wait();
-                let stored =
-                    broker.publish(&self.subject, encoded.clone(), id.as_deref(), expected).await;
-                drop(waiting);
-                let failure = match stored {
-                    Ok(stored) => {
-                        (sequence, is_first) = (stored, false);
-                        break;
-                    }
-                    Err(failure) => failure,
-                };
-                self.agent.figures.count_unstored(&failure);
-                let log = self.log.display();
-                tracing::debug!(%log, ?failure, "not known to be stored");
-                match failure {
-                    PublishFailure::Doubt(why) => {
-                        // A connection that is lost once is nothing to worry about.
-                        doubts += 1;
-                        if doubts == DOUBTS_TOLD && !std::mem::replace(&mut is_told, true) {
-                            let hint = "look whether the disk of the broker is full";
-                            tracing::warn!(%log, why, hint, "the broker does not say that it stores its messages: trying again");
-                        }
-                    }
-                    PublishFailure::Overtaken => sleep(RETRY_FIRST).await,
-                    PublishFailure::Refused(why) => {
-                        if !std::mem::replace(&mut is_told, true) {
-                            tracing::warn!(%log, why, "the broker does not take its messages: trying again");
-                        }
-                        sleep(pause).await;
-                        pause = (2 * pause).min(RETRY_LONGEST);
-                    }
-                    // The broker takes less than it did: the bytes are cut anew.
-                    PublishFailure::TooLarge => {
-                        sleep(pause).await;
-                        return Err(Stopped::Overtaken);
-                    }
-                }
-                is_first = true;
-                match self.last().await {
-                    None => match self.has_stream(number).await {
-                        Some(true) => sequence = 0,
-                        Some(false) => return Err(Stopped::AnotherStream),
-                        None => {}
-                    },
-                    Some(last) if last.sequence == sequence => {}
-                    Some(last) if is_message(&last, &message) => {
-                        sequence = last.sequence;
-                        break;
-                    }
-                    Some(_) => return Err(Stopped::Overtaken),
-                }
+            // While the broker stores a large message of a log that is behind, the next one is read.
+            if permit.is_some() && stream.is_behind() {
+                let storing = self.store(&message, &mut last, number);
+                let (stored, next) = tokio::join!(storing, self.next(&mut stream));
+                stored?;
+                ahead = Some(next);
+            } else {
+                self.store(&message, &mut last, number).await?;
             }
-            if is_told {
-                tracing::info!(log = %self.log.display(), "the broker takes its messages again");
-            }
+            drop(permit);
             self.agent.figures.count_message(message.content.tail().len());
             if let Some(at) = message.content.end()
                 && self.agent.settings.publish == Publish::Always
             {
                 self.agent.places.note(&self.path, number, at, message.content.tail());
             }
-            (pause, is_told, doubts) = (RETRY_FIRST, false, 0);
             stream.stored = Some(Instant::now());
         }
+    }
+
+    /// Publishes a message until the broker has stored it behind the last one.
+    async fn store(
+        &self,
+        message: &Message,
+        last: &mut LastMessage,
+        number: u64,
+    ) -> Result<(), Stopped> {
+        let encoded = message.encode();
+        let id = message.content.id();
+        let mut pause = RETRY_FIRST;
+        let (mut is_told, mut doubts) = (false, 0);
+        loop {
+            let expected = (last.is_known || id.is_none()).then_some(last.sequence);
+            let waiting = self.agent.figures.wait();
+            let broker = &self.agent.broker;
+            let stored =
+                broker.publish(&self.subject, encoded.clone(), id.as_deref(), expected).await;
+            drop(waiting);
+            let failure = match stored {
+                Ok(sequence) => {
+                    *last = LastMessage { sequence, is_known: false };
+                    break;
+                }
+                Err(failure) => failure,
+            };
+            self.agent.figures.count_unstored(&failure);
+            let log = self.log.display();
+            tracing::debug!(%log, ?failure, "not known to be stored");
+            match failure {
+                PublishFailure::Doubt(why) => {
+                    // A connection that is lost once is nothing to worry about.
+                    doubts += 1;
+                    if doubts == DOUBTS_TOLD && !std::mem::replace(&mut is_told, true) {
+                        let hint = "look whether the disk of the broker is full";
+                        tracing::warn!(%log, why, hint, "the broker does not say that it stores its messages: trying again");
+                    }
+                }
+                PublishFailure::Overtaken => sleep(RETRY_FIRST).await,
+                PublishFailure::Refused(why) => {
+                    if !std::mem::replace(&mut is_told, true) {
+                        tracing::warn!(%log, why, "the broker does not take its messages: trying again");
+                    }
+                    sleep(pause).await;
+                    pause = (2 * pause).min(RETRY_LONGEST);
+                }
+                // The broker takes less than it did: the bytes are cut anew.
+                PublishFailure::TooLarge => {
+                    sleep(pause).await;
+                    return Err(Stopped::Overtaken);
+                }
+            }
+            last.is_known = true;
+            match self.last().await {
+                None => match self.has_stream(number).await {
+                    Some(true) => last.sequence = 0,
+                    Some(false) => return Err(Stopped::AnotherStream),
+                    None => {}
+                },
+                Some(found) if found.sequence == last.sequence => {}
+                Some(found) if is_message(&found, message) => {
+                    last.sequence = found.sequence;
+                    break;
+                }
+                Some(_) => return Err(Stopped::Overtaken),
+            }
+        }
+        if is_told {
+            tracing::info!(log = %self.log.display(), "the broker takes its messages again");
+        }
+        Ok(())
     }
 
     /// How many bytes a message may have.
@@ -431,7 +454,7 @@ impl Publisher {
                 }
             }
         };
-        let is_behind = stream.viewer.history().is_some_and(|range| !range.is_empty());
+        let is_behind = stream.is_behind();
         let large = || Arc::clone(&self.agent.large_messages).try_acquire_owned().ok();
         let permit = if is_behind { large() } else { None };
         let enough = if permit.is_some() { ENOUGH_BYTES_BEHIND } else { ENOUGH_BYTES };
@@ -450,6 +473,15 @@ impl Publisher {
         }
         Some((stream.in_room(room, at, bytes), permit))
     }
+}
+
+/// The last message of a subject.
+struct LastMessage {
+    /// 0 if there is none.
+    sequence: u64,
+    /// The broker was asked for it, so the next message says that it expects it. On every message that
+    /// would cost the broker more memory.
+    is_known: bool,
 }
 
 /// Whether what was stored is this message. Its signature may have grown between two attempts.
