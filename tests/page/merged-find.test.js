@@ -64,18 +64,26 @@ scene('conditions on fields filter merged logs with their old files, and lines t
   await untilShown(scene, rows);
   await scene.untilText('#find-count', '6 lines');
   // The stack trace of an error comes with it.
-  await logs.append('two.log', text([at(20, 'level=error status=500 msg=failed'), '    at Main.run(Main.java:7)', at(21, 'status=200')]));
+  await logs.append('two.log', text([at(20, 'level=error status=500 msg=failed'), '    at Main.run(Main.java:7)', at(20, 'status=200')]));
   rows.push(at(20, 'level=error status=500 msg=failed'), '    at Main.run(Main.java:7)');
+  await untilShown(scene, rows);
+  // So it does when the error is drawn over later.
+  await logs.append('two.log', text([at(21, 'level=error status=200 msg=fine'), '    at Main.run(Main.java:8)']));
+  await logs.append('one.log', text([at(21, '{"status":501,"n":"next"}')]));
+  rows.push(at(21, '{"status":501,"n":"next"}'));
+  await untilShown(scene, rows);
+  await logs.append('two.log', `\x1b[2A\r${at(21, 'level=error status=500 msg=late')}\x1b[K\x1b[2B\r`);
+  rows.splice(-1, 1, at(21, '{"status":501,"n":"next"}'), at(21, 'level=error status=500 msg=late'), '    at Main.run(Main.java:8)');
   await untilShown(scene, rows);
   // The other way round: what is not tested yet is not shown either.
   await page.click('#invert');
-  const others = [at(1, '{"status":200}'), at(10, '{"status":200,"n":1}'), at(11, 'status=404 n=3'), at(14, 'no fields'), at(15, '{"status":200}'), at(21, 'status=200')];
+  const others = [at(1, '{"status":200}'), at(10, '{"status":200,"n":1}'), at(11, 'status=404 n=3'), at(14, 'no fields'), at(15, '{"status":200}'), at(20, 'status=200')];
   await untilShown(scene, others);
   await page.evaluate(() => {
     Object.assign(window, { wrong: '' });
     new MutationObserver((changes) => {
       for (const { addedNodes } of changes) for (const node of addedNodes) if (node.textContent?.includes('status=555')) Object.assign(window, { wrong: node.textContent });
-    }).observe(/** @type {Element} */ (document.querySelector('#rows')), { childList: true });
+    }).observe(/** @type {Element} */ (document.querySelector('#rows')), { childList: true, subtree: true });
   });
   await logs.append('two.log', text([at(22, 'status=555'), at(23, 'status=201')]));
   others.push(at(23, 'status=201'));
@@ -93,7 +101,7 @@ scene('conditions on fields find in merged logs, however far away, and a wrong o
   await page.keyboard.press('/');
   await page.click('[data-find="fields"]');
   await page.keyboard.type('status>');
-  await scene.until(() => document.querySelector('#find-count')?.textContent?.includes('a value is missing'));
+  await scene.untilText('#find-count', 'a value is missing after `status>`');
   await page.keyboard.type('=500');
   for (const [nth, name] of [[2_500, 'two'], [2_500, 'one'], [1_500, 'two'], [1_500, 'one'], [500, 'two'], [500, 'one'], [2_500, 'two']]) {
     await page.keyboard.press('Shift+Enter');
@@ -101,14 +109,16 @@ scene('conditions on fields find in merged logs, however far away, and a wrong o
   }
   await page.click('#filter');
   await untilShown(scene, [500, 1_500, 2_500].flatMap((nth) => [line('one', nth), line('two', nth)]));
-  // A wrong one filters nothing, also in a link.
+  // A wrong one filters nothing, also where there is no line to test, and in a link.
+  await page.fill('#find-text', 'status>=999');
+  await untilShown(scene, []);
   await page.fill('#find-text', 'status>');
-  await scene.until(() => document.querySelector('#find-count')?.textContent?.includes('a value is missing'));
+  await scene.untilText('#find-count', 'a value is missing after `status>`');
   await scene.until(() => document.querySelectorAll('#rows .row').length > 100);
   const link = page.url();
   await page.goto('about:blank');
   await page.goto(link);
-  await scene.until(() => document.querySelector('#find-count')?.textContent?.includes('a value is missing'));
+  await scene.untilText('#find-count', 'a value is missing after `status>`');
   await scene.until(() => document.querySelectorAll('#rows .row').length > 100);
 });
 
