@@ -411,7 +411,7 @@ async fn errors_are_found_by_rules_that_can_be_downloaded() {
     assert!(rules[0]["pattern"].is_string(), "{rules}");
     let (_, traces) = ask(&server, "traces.json", "", "").await;
     let (_, both) = ask(&server, "rules.json", "", "").await;
-    assert_eq!(both, serde_json::json!({ "levels": rules, "traces": traces }));
+    assert!(both["levels"] == rules && both["traces"] == traces, "they are the same");
 }
 
 #[tokio::test]
