@@ -82,7 +82,7 @@ mod tests {
         let untimed = Times { exact: false, ..Times::default() };
         let part = together(&[untimed.clone(), files[0].clone()], 2);
         assert_eq!((lines(&part), part.exact), (vec![10, 20], false));
-        assert_eq!(together(&[untimed.clone()], 2), untimed);
+        assert_eq!(together(std::slice::from_ref(&untimed), 2), untimed);
     }
 
     proptest! {

@@ -174,7 +174,7 @@ enum FileTimes {
     Begun {
         /// None for the newest file, which may grow.
         old: Option<OldFile>,
-        begun: Begun,
+        begun: Box<Begun>,
     },
 }
 
@@ -198,7 +198,7 @@ pub(super) async fn times_of_history(
                 times.push(known);
                 continue;
             }
-            FileTimes::Begun { old, begun } => (old, go_on(app, begun, until).await?),
+            FileTimes::Begun { old, begun } => (old, go_on(app, *begun, until).await?),
         };
         let counted = begun.count.times();
         if let (true, Some(old)) = (counted.exact, old) {
@@ -243,7 +243,7 @@ async fn look(
                     Ok(snapshot) => snapshot?,
                     Err(_) => return Ok((files, false)),
                 };
-                let begun = begin(app, asked, snapshot).await?;
+                let begun = Box::new(begin(app, asked, snapshot).await?);
                 FileTimes::Begun { old: (!is_newest).then_some(old), begun }
             }
         };
