@@ -212,6 +212,23 @@ impl Timeline {
         spans.find(|span| span.generation.is(&generation)).cloned()
     }
 
+    /// The number of the span before the first one of a file that was followed under this generation.
+    /// A truncation may have ended another one of the same file.
+    pub(super) fn before_first_of(&self, generation: Generation) -> Option<u64> {
+        let is_followed = |span: &Arc<Span>| span.reason != Reason::Late;
+        let mut first = self
+            .spans
+            .iter()
+            .position(|span| is_followed(span) && span.generation.is(&generation))?;
+        let is_of_it = |span: &&Arc<Span>| span.generation.identity == generation.identity;
+        while let Some(before) = first.checked_sub(1)
+            && self.spans.get(before).filter(is_of_it).is_some_and(is_followed)
+        {
+            first = before;
+        }
+        self.spans.get(first).map(|span| span.number - 1)
+    }
+
     /// Why there is nothing to follow.
     #[must_use]
     pub fn waiting(&self) -> Option<WaitReason> {

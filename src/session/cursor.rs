@@ -104,6 +104,8 @@ pub struct Cursor<H> {
     announced: Option<WaitReason>,
     /// The viewer has been live, or it was announced that the viewer has everything.
     caught_up: bool,
+    /// The number of the last span that was passed before a file that was found.
+    passed: u64,
 }
 
 impl<H: Clone> Cursor<H> {
@@ -121,6 +123,7 @@ impl<H: Clone> Cursor<H> {
             missing_files: MissingFiles::None,
             announced: None,
             caught_up: false,
+            passed: ROTATED_NUMBER_MAX,
         }
     }
 
@@ -388,7 +391,7 @@ impl<H: Clone> Cursor<H> {
 
     /// Enters the span after the present one, or handles its absence.
     pub fn on_rotation(&mut self, next: NextSpan<H>) -> Step {
-        let after = self.span_number().max(ROTATED_NUMBER_MAX);
+        let after = self.span_number().max(self.passed);
         match next {
             NextSpan::Span(at, reason) => self.enter(at, reason, after),
             NextSpan::Ended => Step::End(Ending::Shutdown),
@@ -423,6 +426,13 @@ impl<H: Clone> Cursor<H> {
         Step::Continue
     }
 
+    /// The viewer has passed the spans up to this number, though a file that was found, which has no
+    /// place among them, comes before the next one. Returns the number of the last one passed.
+    pub fn pass_spans(&mut self, number: u64) -> u64 {
+        self.passed = self.passed.max(number);
+        self.passed
+    }
+
     /// Other files may have had the log's name after the present span's, and can't be given. Gives
     /// nothing where that is announced already, and where it is announced with the next span.
     pub fn on_unknown_files(&mut self) -> Option<Step> {
@@ -450,11 +460,12 @@ impl<H: Clone> Cursor<H> {
             }
             reason => reason,
         };
-        let are_spans_missing = at.span > after + 1;
+        let (are_spans_missing, is_found) = (at.span > after + 1, at.span <= ROTATED_NUMBER_MAX);
         let (generation, from) = (at.generation, at.offset());
         self.at = Some(at);
         self.announced = None;
-        if self.mode != Mode::Live {
+        // Nothing is published of a file that was found.
+        if self.mode != Mode::Live || is_found {
             self.mode = Mode::CatchingUp;
         }
         if are_spans_missing || is_gap_due {

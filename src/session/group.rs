@@ -35,6 +35,7 @@ pub struct Detached {
     pub(super) signed: bool,
     pub(super) audience: bool,
     pub(super) skip: bool,
+    pub(super) history: bool,
 }
 
 /// What the sessions of a group have in common.
@@ -50,4 +51,6 @@ pub struct GroupKey {
     pub signed: bool,
     /// Whether they are told who views the log.
     pub audience: bool,
+    /// Whether they want files that were missed while the log was followed.
+    pub history: bool,
 }

@@ -110,11 +110,11 @@ impl Hub {
     /// Continues a detached session from the cursor of the session that served its viewer.
     #[must_use]
     pub fn resume(&self, detached: Detached, cursor: SavedCursor) -> Session {
-        let Detached { presence, form, interpretation, signed, audience, skip } = detached;
+        let Detached { presence, form, interpretation, signed, audience, skip, history } = detached;
         let request = StreamRequest {
             begin: StartAt::Lines(0),
             late: Vec::new(),
-            history: false,
+            history,
             range: TimeRange::default(),
             tail: true,
             wait: true,

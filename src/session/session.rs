@@ -262,16 +262,24 @@ impl Session {
     pub fn group_key(&self) -> GroupKey {
         let log = self.viewer.log().clone();
         let interpretation = self.fanout.interpretation();
-        let StreamRequest { signed, audience, .. } = self.request;
-        GroupKey { log, form: self.form, interpretation, signed, audience }
+        let StreamRequest { signed, audience, history, .. } = self.request;
+        GroupKey { log, form: self.form, interpretation, signed, audience, history }
     }
 
     /// From now on the session serves a group. Returns what is kept of its own viewer's session.
     pub fn detach(&mut self) -> Option<Detached> {
-        let StreamRequest { signed, audience, skip, .. } = self.request;
+        let StreamRequest { signed, audience, skip, history, .. } = self.request;
         let presence = self.viewer.detach(Arc::clone(self.fanout.merged()))?;
         let interpretation = self.fanout.interpretation();
-        Some(Detached { presence, form: self.form, interpretation, signed, audience, skip })
+        Some(Detached {
+            presence,
+            form: self.form,
+            interpretation,
+            signed,
+            audience,
+            skip,
+            history,
+        })
     }
 
     /// Whether the stream starts at the requested position. True when none was requested.

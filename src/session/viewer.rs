@@ -20,7 +20,7 @@ use crate::encoding::{Encoding, Layout};
 use crate::log::file::{LogFile, Nuls, Read, Status};
 use crate::log::fingerprint::Fingerprint;
 use crate::log::follower::BROADCAST_MESSAGES;
-use crate::log::timeline::{Next, ROTATED_NUMBER_MAX, Span};
+use crate::log::timeline::{Next, ROTATED_NUMBER_MAX, Reason, Span};
 use crate::log::{
     Event, Follower, Generation, LogPath, Offset, Presence, Subscription, TimelinePosition,
 };
@@ -501,6 +501,7 @@ impl Viewer {
         // After a file that was rotated away before anybody followed the log comes the file that
         // had the name next, if it can be found. Unless it is proved that no other one came in
         // between, the viewer is told that some may be missing.
+        let mut after = after;
         if let Some(span) = self.span().filter(|span| span.is_rotated()).cloned() {
             let next = follower.find_next_rotated(&span, self.request.history).await;
             let offset = self.cursor.at().map_or(span.end(), |at| at.offset());
@@ -519,14 +520,18 @@ impl Viewer {
                 let step = self.cursor.on_rotation(NextSpan::Span(at, reason));
                 return self.announce(step);
             }
+            after = self.cursor.pass_spans(next.after.unwrap_or_default());
         }
         let next = follower.timeline().after(after.max(ROTATED_NUMBER_MAX));
         let next = match next {
             Next::Span(reader) => {
-                if reader.are_files_missing
-                    && let Some(step) = self.cursor.on_unknown_files()
-                {
-                    return self.announce(step);
+                if reader.are_files_missing {
+                    if let Some(step) = self.enter_missed(&reader, after).await {
+                        return self.announce(step);
+                    }
+                    if let Some(step) = self.cursor.on_unknown_files() {
+                        return self.announce(step);
+                    }
                 }
                 let (from, reason) = (reader.from, reader.reason);
                 let at = self.span_cursor(reader.into(), Fingerprint::at(from));
@@ -538,6 +543,19 @@ impl Viewer {
             Next::Ended => NextSpan::Ended,
         };
         self.entered(next).await
+    }
+
+    /// Enters the first of the files that had the log's name before the next span and were missed,
+    /// where the history is wanted.
+    async fn enter_missed(&mut self, next: &Span, after: u64) -> Option<Step> {
+        let is_in_missed = self.span().is_some_and(|span| span.is_rotated());
+        if !self.request.history || is_in_missed {
+            return None;
+        }
+        let found = self.subscription.follower.find_missed(next).await?;
+        self.cursor.pass_spans(after);
+        let at = self.span_cursor(found.into(), Fingerprint::at(Offset(0)));
+        Some(self.cursor.on_rotation(NextSpan::Span(at, Reason::Rotated)))
     }
 
     /// Passes the next span to the cursor, and waits for an event when there is none.

@@ -6,12 +6,13 @@ mod week;
 
 use std::time::{Duration, SystemTime};
 
+use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::archives::{compressed, gzipped, numbered, streamed};
+use crate::archives::{compressed, gzipped, numbered, streamed, streamed_from};
 use crate::clients::{get, request};
 use crate::reader::Reader;
-use crate::servers::{TestServer, append, eventually};
+use crate::servers::{Program, TestServer, append, eventually, target};
 
 /// A log with three older files: two of them compressed, as logrotate leaves them.
 struct Scene {
@@ -348,6 +349,60 @@ async fn a_rotation_and_a_compression_under_the_reader_lose_nothing() {
     assert!(reader.bytes == expected.as_bytes(), "{:?}", reader.heads());
     let (bytes, told) = streamed(&server, &log, "history=1&lines=all").await;
     assert!(bytes == expected.as_bytes(), "a new viewer: {told:?}");
+}
+
+#[tokio::test]
+async fn files_that_were_missed_while_the_log_was_followed_are_in_their_places() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().canonicalize().unwrap();
+    let path = |name: &str| root.join(name);
+    let parts: Vec<String> =
+        ["older", "first", "missed 1", "missed 2", "present"].map(|of| numbered(of, 0..300)).into();
+    let archive = |name: &str, content: &str, seconds_ago: u64| {
+        std::fs::write(path(name), gzipped(content.as_bytes())).unwrap();
+        set_time(&path(name), seconds_ago);
+    };
+    archive("a.log.1.gz", &parts[0], 5000);
+    std::fs::write(path("a.log"), &parts[1]).unwrap();
+    let program = Program::serve(&[root.to_str().unwrap()]);
+    let log = target(&path("a.log"));
+    // Two follow the log all the time, of which one wants its history.
+    let mut follows = Reader::of(program.address, &log, "&history=1&lines=all").await;
+    let mut plain = Reader::of(program.address, &log, "&lines=all").await;
+    for reader in [&mut follows, &mut plain] {
+        reader.read_until(&parts[1].as_bytes()[parts[1].len() - 20..]).await;
+    }
+    program.signal(Signal::STOP);
+    std::fs::rename(path("a.log.1.gz"), path("a.log.4.gz")).unwrap();
+    std::fs::rename(path("a.log"), path("a.log.3")).unwrap();
+    set_time(&path("a.log.3"), 400);
+    for (number, part) in [(2, &parts[2]), (1, &parts[3])] {
+        std::fs::write(path("a.log"), part).unwrap();
+        std::fs::remove_file(path("a.log")).unwrap();
+        archive(&format!("a.log.{number}.gz"), part, 100 * number);
+    }
+    std::fs::write(path("a.log"), &parts[4]).unwrap();
+    program.signal(Signal::CONT);
+    let present = &parts[4].as_bytes()[parts[4].len() - 20..];
+    follows.read_until(present).await;
+    assert!(follows.bytes == parts.concat().as_bytes(), "{:?}", follows.heads());
+    // That there were no others is not known.
+    let expected = ["open true", "reset rotated 0", "reset rotated 0", "reset rotated 0"];
+    let heads = follows.heads();
+    assert_eq!(heads[..4], expected, "{heads:?}");
+    let gap = format!("gap {} null", parts[3].len());
+    assert_eq!(heads[4..], [gap.as_str(), "reset rotated 0"], "{heads:?}");
+    let (bytes, told) = streamed_from(program.address, &log, "history=1&lines=all").await.unwrap();
+    assert!(bytes == parts.concat().as_bytes(), "a new viewer: {told:?}");
+    // A stream that begins in a missed file goes on with the one behind it.
+    let (bytes, told) = streamed_from(program.address, &log, "history=1&lines=500").await.unwrap();
+    let lines: Vec<&str> = parts[3].split_inclusive('\n').skip(100).collect();
+    assert!(bytes == (lines.concat() + &parts[4]).as_bytes(), "{told:?}");
+    // Who does not want the history is told that there may be more.
+    plain.read_until(present).await;
+    assert!(plain.bytes == (parts[1].clone() + &parts[4]).as_bytes(), "{:?}", plain.heads());
+    let gap = format!("gap {} null", parts[1].len());
+    assert_eq!(plain.heads(), ["open true", gap.as_str(), "reset rotated 0"]);
 }
 
 #[tokio::test]

@@ -301,12 +301,7 @@ impl Publisher {
     }
 
     /// Publishes all that comes. The last message has this sequence; 0 if there is none.
-    async fn publish(
-        &self,
-        mut stream: Stream,
-        sequence: u64,
-        number: u64,
-    ) -> Result<(), Stopped> {
+    async fn publish(&self, mut stream: Stream, sequence: u64, number: u64) -> Result<(), Stopped> {
         let mut last = LastMessage { sequence, is_known: true };
         let mut ahead = None;
         loop {

@@ -45,8 +45,7 @@ impl Stream {
     /// Whether there are bytes of the log that can be read at once.
     pub(super) fn is_behind(&self) -> bool {
         self.rest.is_some()
-            || self.held.is_none()
-                && self.viewer.history().is_some_and(|range| !range.is_empty())
+            || self.held.is_none() && self.viewer.history().is_some_and(|range| !range.is_empty())
     }
 
     /// Bytes as a message that has at most as many as there is room for. The others come next.

@@ -84,7 +84,6 @@ impl Follower {
         mirror: &Arc<dyn Mirror>,
         span: &Span,
     ) -> NextRotated {
-        let unknown = NextRotated { span: None, follows_directly: false };
         let before = span.signed();
         let finding = self.finding.lock().await;
         let next = mirror.next(&self.log, before).await;
@@ -94,7 +93,7 @@ impl Follower {
             // This finds no file, and may take long.
             drop(finding);
             self.wait_for_replay(mirror, before).await;
-            return unknown;
+            return NextRotated::unknown();
         };
         let find = |timeline: &Timeline| {
             let first = timeline.first_of(next);
@@ -110,13 +109,14 @@ impl Follower {
             Some(span) => Some(span),
             None => {
                 let Ok(Some(found)) = mirror.find(&self.log, next, Offset(0)).await else {
-                    return unknown;
+                    return NextRotated::unknown();
                 };
                 let span = self.take_in_mirrored(found, Offset(0));
                 span.map(|span| SpanReader::enter(&span))
             }
         };
-        NextRotated { follows_directly: is_direct && span.is_some(), span }
+        let follows_directly = is_direct && span.is_some();
+        NextRotated::new(span, follows_directly)
     }
 
     /// A server that was started again may begin with an older file than a viewer has got to elsewhere.
@@ -152,10 +152,11 @@ impl Follower {
             next.past.is_some() && !is_followed
         });
         let Some(next) = next else {
-            return NextRotated { span: None, follows_directly: is_complete };
+            return NextRotated::new(None, is_complete);
         };
         let span = self.open_elsewhere(mirror, next.generation).await;
-        NextRotated { follows_directly: is_complete && span.is_some(), span }
+        let follows_directly = is_complete && span.is_some();
+        NextRotated::new(span, follows_directly)
     }
 
     /// The span of a file of another machine's log, from its first byte on.

@@ -154,15 +154,42 @@ impl Follower {
         if known.is_some() {
             return known;
         }
-        self.find(move |follower| {
-            let file = past.open(&follower.access);
-            match file.filter(|file| file.identity() == generation.identity) {
-                Some(file) => follower.sought(Some(generation), Offset(0), file),
-                // It was renamed or compressed since it was followed, or since the list was made.
-                None => follower.seek_rotated(generation, Offset(0)),
-            }
-        })
-        .await
+        self.find(move |follower| follower.seek_past(&past, generation)).await
+    }
+
+    /// The span of a file of the past, from its first byte on. It may block.
+    fn seek_past(&self, past: &PastFile, generation: Generation) -> Sought<SpanReader> {
+        let file = past.open(&self.access);
+        match file.filter(|file| file.identity() == generation.identity) {
+            Some(file) => self.sought(Some(generation), Offset(0), file),
+            // It was renamed or compressed since it was followed, or since the list was made.
+            None => self.seek_rotated(generation, Offset(0)),
+        }
+    }
+
+    /// The first of the files that had the log's name before that of a span and were missed, if it
+    /// lies where old files do: by the names, it comes right behind a file that was followed.
+    pub async fn find_missed(self: &Arc<Self>, next: &Span) -> Option<SpanReader> {
+        if self.access.mirror_of(&self.log).is_some() {
+            return None;
+        }
+        let _finding = self.finding.lock().await;
+        let next = next.generation;
+        self.find(move |follower| follower.seek_missed(next)).await
+    }
+
+    /// The same. It may block.
+    fn seek_missed(&self, next: Generation) -> Sought<SpanReader> {
+        let history = self.read_history();
+        let next = history.iter().position(|file| file.generation.is(&next));
+        let earlier = next.and_then(|next| history.get(..next)).unwrap_or_default();
+        let is_followed = |file: &HistoryFile| self.timeline().turned_to(file.generation);
+        let followed = earlier.iter().rposition(is_followed);
+        let missed = followed.and_then(|followed| earlier.get(followed + 1));
+        match missed.and_then(|file| Some((file.generation, file.past.as_ref()?))) {
+            Some((generation, Past::Here(past))) => self.seek_past(past, generation),
+            _ => Sought::Nothing,
+        }
     }
 
     /// What comes next in the history. After it come the files that have been followed. It may
@@ -190,25 +217,26 @@ impl Follower {
                     later.unwrap_or(history.len())
                 }
             };
-            let is_followed = |file: &HistoryFile| self.timeline().turned_to(file.generation);
-            let next = history.get(from).filter(|file| !is_followed(file));
+            let next = history.get(from);
+            let followed = next.and_then(|next| self.timeline().before_first_of(next.generation));
             let past = next.and_then(|next| Some((next, next.past.as_ref()?)));
-            let Some((next, Past::Here(past))) = past else {
-                return Sought::Found(NextRotated { span: None, follows_directly });
+            let Some((next, Past::Here(past))) = past.filter(|_| followed.is_none()) else {
+                let next = NextRotated::new(None, follows_directly);
+                return Sought::Found(NextRotated { after: followed, ..next });
             };
             let Some(file) = past.open(&self.access) else {
                 // It was renamed or compressed since it was listed.
                 if !past.is_in_place(&self.access) && Instant::now() < until {
                     continue;
                 }
-                return Sought::Found(NextRotated { span: None, follows_directly: false });
+                return Sought::Found(NextRotated::unknown());
             };
             if let Some(copy) = file.still_unpacking() {
                 return Sought::Unpacking(copy);
             }
             let span = self.take_in(Some(next.generation), Offset(0), file);
             let follows_directly = follows_directly && span.is_some();
-            return Sought::Found(NextRotated { span, follows_directly });
+            return Sought::Found(NextRotated::new(span, follows_directly));
         }
     }
 

@@ -37,6 +37,19 @@ pub struct NextRotated {
     pub span: Option<SpanReader>,
     /// Whether it is proved that no other file had the name in between.
     pub follows_directly: bool,
+    /// The number of the span before that of the file which comes next, where this was followed.
+    pub after: Option<u64>,
+}
+
+impl NextRotated {
+    pub(super) fn new(span: Option<SpanReader>, follows_directly: bool) -> Self {
+        Self { span, follows_directly, after: None }
+    }
+
+    /// Nothing was found, and anything may have come next.
+    pub(super) fn unknown() -> Self {
+        Self::new(None, false)
+    }
 }
 
 impl Follower {
@@ -172,7 +185,6 @@ impl Follower {
             }
             return self.find_next_elsewhere(&mirror, span).await;
         }
-        let unknown = NextRotated { span: None, follows_directly: false };
         let file = match span.file() {
             Some(file) => Some(file),
             None => {
@@ -180,11 +192,11 @@ impl Follower {
                 found.and_then(|span| span.file())
             }
         };
-        let Some(file) = file else { return unknown };
+        let Some(file) = file else { return NextRotated::unknown() };
         let _finding = self.finding.lock().await;
         let span = Arc::clone(span);
         let found = self.find(move |follower| follower.find_next(&span, &file, by_name)).await;
-        found.unwrap_or(unknown)
+        found.unwrap_or_else(NextRotated::unknown)
     }
 
     /// The same. It may block.
@@ -214,7 +226,7 @@ impl Follower {
         let follows_directly = born.is_some_and(|born| {
             before_span.precedes(born, || rotated::follows_directly(before, &self.log, born))
         });
-        Sought::Found(NextRotated { span, follows_directly: is_given && follows_directly })
+        Sought::Found(NextRotated::new(span, is_given && follows_directly))
     }
 
     /// The same for a pattern. Its files keep their names, so the next match is the next file. It
@@ -222,14 +234,14 @@ impl Follower {
     fn find_next_match(&self, pattern: &Pattern, before: &LogFile) -> NextRotated {
         let (access, log) = (&self.access, &self.log);
         let Ok(all) = pattern::matches(access, log, pattern) else {
-            return NextRotated { span: None, follows_directly: false };
+            return NextRotated::unknown();
         };
         let has_followed = |identity| self.timeline().has_followed(identity);
         let next = rotated::find_next_match(access, &all, before, has_followed);
         let found = next.is_some();
         let span = next.and_then(|next| self.take_in(None, Offset(0), next));
         let follows_directly = !found || span.is_some();
-        NextRotated { span, follows_directly }
+        NextRotated::new(span, follows_directly)
     }
 
     /// Runs a search for a file, which may block, on a blocking thread. While the file is being
