@@ -43,8 +43,26 @@ pub(super) enum Test {
     Absent,
     /// `=`, `!=`, `<`, `<=`, `>` and `>=`.
     Compares(Comparison, Operand),
-    /// `:`, `!:`, `~` and `!~`: whether the expression matches.
-    Matches { expression: Regex, is_wanted: bool },
+    /// `:`, `!:`, `~` and `!~`: whether the expression matches. It may be a text in any case.
+    Matches { expression: Regex, text: Option<String>, is_wanted: bool },
+}
+
+impl Test {
+    /// The only text of which it holds.
+    pub(super) fn text(&self) -> Option<&str> {
+        match self {
+            Self::Compares(Comparison::Equal, operand) if operand.is_text() => Some(&operand.text),
+            _ => None,
+        }
+    }
+
+    /// The text that all values have in them, in any case, of which it holds.
+    pub(super) fn text_in_any_case(&self) -> Option<&str> {
+        match self {
+            Self::Matches { text, is_wanted: true, .. } => text.as_deref(),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +78,7 @@ pub(super) enum Comparison {
 /// The right side of a comparison.
 #[derive(Clone, Debug)]
 pub(super) struct Operand {
-    pub(super) text: String,
+    text: String,
     number: Option<Number>,
     quantity: Option<Quantity>,
     /// Of a condition on the level.
@@ -160,7 +178,8 @@ fn test(key: &Key, operator: &str, value: String) -> Result<Test, BadCondition> 
         operator => {
             let is_wanted = !operator.starts_with('!');
             let is_text = operator.ends_with(':');
-            return Ok(Test::Matches { expression: compile(&value, is_text)?, is_wanted });
+            let expression = compile(&value, is_text)?;
+            return Ok(Test::Matches { expression, text: is_text.then_some(value), is_wanted });
         }
     };
     let severity = Severity::of_name(&value).filter(|_| key.is_level());
@@ -198,12 +217,22 @@ fn compile(value: &str, is_text: bool) -> Result<Regex, BadCondition> {
 }
 
 impl Condition {
+    /// Whether it holds of no line without the field.
+    pub(super) fn needs_field(&self) -> bool {
+        match &self.test {
+            Test::Exists => true,
+            Test::Absent => false,
+            Test::Compares(comparison, _) => *comparison != Comparison::NotEqual,
+            Test::Matches { is_wanted, .. } => *is_wanted,
+        }
+    }
+
     /// Whether it holds of a field, or of a line without it.
     pub(super) fn accepts(&self, field: Option<&Found<'_>>) -> bool {
         match &self.test {
             Test::Exists => field.is_some(),
             Test::Absent => field.is_none(),
-            Test::Matches { expression, is_wanted } => {
+            Test::Matches { expression, is_wanted, .. } => {
                 let is_match = |value: &Value<'_>| match value {
                     Value::Text(text) => expression.is_match(&**text),
                     value => expression.is_match(&value.to_string()),
@@ -231,13 +260,8 @@ fn any(value: &Value<'_>, holds: impl Fn(&Value<'_>) -> bool) -> bool {
 
 impl Operand {
     /// Whether only this very text is equal to it, and no other way to write a number.
-    pub(super) fn is_text(&self) -> bool {
+    fn is_text(&self) -> bool {
         self.number.is_none() && self.quantity.is_none() && self.severity.is_none()
-    }
-
-    /// Whether it is a number, and no level.
-    pub(super) fn is_number(&self) -> bool {
-        self.number.is_some() && self.severity.is_none()
     }
 
     fn is(&self, comparison: Comparison, field: &Found<'_>) -> bool {

@@ -1,9 +1,14 @@
 //! Lines whose fields fit conditions.
+//!
+//! Most lines do not fit, and are judged without reading all of their fields: by texts that each line
+//! that fits has in it, and by what stands behind the names of the fields. This holds as long as the
+//! line says its letters and digits as they are. A line with an escape sequence for one is read.
 
 use memchr::memmem::Finder;
+use regex_automata::meta::Regex;
 
-use super::condition::{self, BadCondition, Comparison, Condition, Test};
-use super::{Found, Key, Value, values};
+use super::condition::{self, BadCondition, Condition};
+use super::{Found, Key, Value, json, logfmt, values};
 
 /// A shorter text is in too many lines to be worth a search of its own.
 const LITERAL_BYTES_MIN: usize = 2;
@@ -13,10 +18,27 @@ const LITERAL_BYTES_MIN: usize = 2;
 pub struct FieldFilter {
     keys: Vec<Key>,
     conditions: Vec<Condition>,
-    /// A text that each line that fits has in it.
-    literal: Option<Finder<'static>>,
-    /// For some conditions, the last part of the field's name.
-    names: Vec<(usize, Finder<'static>)>,
+    /// What each line that fits has in it.
+    needle: Option<Needle>,
+    /// For some conditions, the names of the field.
+    named: Vec<(usize, Names)>,
+}
+
+/// A text that is looked for in many lines at once.
+#[derive(Clone, Debug)]
+enum Needle {
+    Text(Finder<'static>),
+    /// In any case.
+    AnyCase(Regex),
+}
+
+impl Needle {
+    fn find(&self, text: &[u8]) -> Option<usize> {
+        match self {
+            Self::Text(finder) => finder.find(text),
+            Self::AnyCase(regex) => regex.find(text).map(|found| found.start()),
+        }
+    }
 }
 
 impl FieldFilter {
@@ -27,27 +49,26 @@ impl FieldFilter {
     pub fn parse(text: &str) -> Result<Self, BadCondition> {
         let conditions = condition::parse(text)?;
         let keys = conditions.iter().map(|condition| condition.key.clone()).collect();
-        let literals = conditions.iter().filter_map(literal);
-        let literal = literals.max_by_key(|literal| literal.len());
-        let literal = literal.map(|literal| Finder::new(literal.as_bytes()).into_owned());
-        let names = conditions.iter().enumerate().filter_map(|(nth, condition)| {
-            let name = needed_name(condition)?;
-            Some((nth, Finder::new(name.as_bytes()).into_owned()))
-        });
-        let names = names.collect();
-        Ok(Self { keys, conditions, literal, names })
+        let named = conditions.iter().enumerate().filter(|(_, condition)| condition.needs_field());
+        let named = named.filter_map(|(nth, condition)| Some((nth, Names::of(&condition.key)?)));
+        Ok(Self { keys, needle: needle(&conditions), named: named.collect(), conditions })
     }
 
     /// Whether a line fits. A line without any field fits only conditions that say what it must not
     /// have.
     #[must_use]
     pub fn accepts(&self, line: &[u8]) -> bool {
-        if self.literal.as_ref().is_some_and(|literal| literal.find(line).is_none()) {
+        let is_plain = next_escape(line, 0).is_none();
+        if is_plain && self.needle.as_ref().is_some_and(|needle| needle.find(line).is_none()) {
             return false;
         }
-        let may_hold =
-            |(nth, name): &(usize, Finder<'_>)| may_hold(&self.conditions[*nth], name, line);
-        self.names.iter().all(may_hold) && self.holds(&values(line, &self.keys))
+        self.accepts_candidate(line, is_plain)
+    }
+
+    /// Whether a line fits that has the needle in it, or has escape sequences.
+    fn accepts_candidate(&self, line: &[u8], is_plain: bool) -> bool {
+        let may_hold = |(nth, names): &(usize, Names)| names.may_hold(&self.conditions[*nth], line);
+        (!is_plain || self.named.iter().all(may_hold)) && self.holds(&values(line, &self.keys))
     }
 
     /// The fields that are looked at.
@@ -64,19 +85,25 @@ impl FieldFilter {
 
     /// Calls `on_match` with the start and the text of each line that fits, until it returns false.
     pub fn for_each_line(&self, text: &[u8], mut on_match: impl FnMut(usize, &[u8]) -> bool) {
+        let mut escape = next_escape(text, 0);
         let mut at = 0;
         while at < text.len() {
-            let start = match &self.literal {
-                Some(literal) => {
-                    let Some(found) = literal.find(&text[at..]) else { return };
-                    let before = memchr::memrchr(b'\n', &text[at..at + found]);
-                    before.map_or(at, |newline| at + newline + 1)
+            if escape.is_some_and(|escape| escape < at) {
+                escape = next_escape(text, at);
+            }
+            let start = match &self.needle {
+                Some(needle) => {
+                    let before = &text[at..escape.unwrap_or(text.len())];
+                    let found = needle.find(before).map(|found| at + found).or(escape);
+                    let Some(found) = found else { return };
+                    memchr::memrchr(b'\n', &text[at..found]).map_or(at, |newline| at + newline + 1)
                 }
                 None => at,
             };
             let len = memchr::memchr(b'\n', &text[start..]).unwrap_or(text.len() - start);
             let line = &text[start..start + len];
-            if self.accepts(line) && !on_match(start, line) {
+            let is_plain = escape.is_none_or(|escape| escape >= start + len);
+            if self.accepts_candidate(line, is_plain) && !on_match(start, line) {
                 return;
             }
             at = start + len + 1;
@@ -84,66 +111,108 @@ impl FieldFilter {
     }
 }
 
-/// Whether a condition may hold of a line, judged by what stands behind each place at which the name
-/// of its field stands. This is several times as fast as reading all fields.
-fn may_hold(condition: &Condition, name: &Finder<'_>, line: &[u8]) -> bool {
-    name.find_iter(line).any(|at| {
-        let behind = &line[at + name.needle().len()..];
-        let behind = behind.strip_prefix(b"\"").unwrap_or(behind).trim_ascii_start();
-        let Some(value) = behind.strip_prefix(b":").or_else(|| behind.strip_prefix(b"=")) else {
-            return false;
-        };
-        let value = value.trim_ascii_start();
-        let end = match value.first() {
-            // It would have to be read for that.
-            None | Some(b'[' | b'{' | b'"') => return true,
-            _ => value.iter().position(|byte| matches!(byte, b',' | b'}' | b' ' | b'\t')),
-        };
-        let Ok(value) = std::str::from_utf8(&value[..end.unwrap_or(value.len())]) else {
-            return true;
-        };
-        // Behind a value of logfmt there may be more punctuation.
-        let is_number =
-            value.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'-'));
-        !is_number || condition.accepts(Some(&Found { name: "", value: Value::Number(value) }))
-    })
+/// The next place from `at` on where an escape sequence may stand for a letter or a digit: JSON's
+/// `\u0041`, or logfmt's `\A`.
+fn next_escape(text: &[u8], at: usize) -> Option<usize> {
+    let is_one =
+        |place: &usize| !matches!(text.get(place + 1), Some(b'"' | b'\\' | b'/' | b'n' | b't'));
+    memchr::memchr_iter(b'\\', text.get(at..)?).map(|place| at + place).find(is_one)
 }
 
-/// The last part of the name of a field that a line has to have if a comparison with a number holds.
-fn needed_name(condition: &Condition) -> Option<&str> {
-    let is_ordered = match &condition.test {
-        Test::Compares(Comparison::NotEqual, _) => false,
-        Test::Compares(_, operand) => operand.is_number(),
-        _ => false,
-    };
-    plain_name(condition).filter(|_| is_ordered)
+/// The names of a field, by their last parts: an inner field may stand below the name of its object.
+#[derive(Clone, Debug)]
+struct Names {
+    /// The longer ones first, so that none hides another that begins with it.
+    names: Vec<String>,
+    finder: NameFinder,
 }
 
-/// The last part of the name of a field, as it stands in each line that has the field. Writers of
-/// JSON escape none of its characters.
-fn plain_name(condition: &Condition) -> Option<&str> {
-    let [name] = condition.key.names.as_slice() else { return None };
-    // An inner field may stand below the name of its object.
-    Some(name.rsplit_once('.').map_or(name.as_str(), |(_, name)| name)).filter(is_plain)
+#[derive(Clone, Debug)]
+enum NameFinder {
+    One(Finder<'static>),
+    Any(Regex),
 }
 
-/// Whether a text stands in a line of JSON as it is, and is worth a search.
+impl Names {
+    /// None if a name may be written in more than one way.
+    fn of(key: &Key) -> Option<Self> {
+        let mut names: Vec<String> = key
+            .names
+            .iter()
+            .map(|name| last_part(name).map(str::to_owned))
+            .collect::<Option<_>>()?;
+        names.sort_by(|one, other| other.len().cmp(&one.len()).then_with(|| one.cmp(other)));
+        names.dedup();
+        let finder = match &names[..] {
+            [name] => NameFinder::One(Finder::new(name.as_bytes()).into_owned()),
+            names => NameFinder::Any(Regex::new(&names.join("|")).ok()?),
+        };
+        Some(Self { names, finder })
+    }
+
+    /// Whether a condition may hold of a line, judged by what stands behind each place at which a name
+    /// of its field stands. This is several times as fast as reading all fields.
+    fn may_hold(&self, condition: &Condition, line: &[u8]) -> bool {
+        match &self.finder {
+            NameFinder::One(finder) => finder.find_iter(line).any(|at| {
+                may_be_held(condition, &self.names[0], &line[at + self.names[0].len()..])
+            }),
+            NameFinder::Any(regex) => regex.find_iter(line).any(|found| {
+                let name = std::str::from_utf8(&line[found.range()]).unwrap_or_default();
+                may_be_held(condition, name, &line[found.end()..])
+            }),
+        }
+    }
+}
+
+/// Whether a condition may hold of the value that stands behind the name of its field, if there is one.
+fn may_be_held(condition: &Condition, name: &str, behind: &[u8]) -> bool {
+    let holds = |value| condition.accepts(Some(&Found { name, value }));
+    if let Some(value) = behind.strip_prefix(b"=") {
+        return holds(Value::Text(logfmt::value(value)));
+    }
+    let behind = behind.strip_prefix(b"\"").unwrap_or(behind).trim_ascii_start();
+    let Some(value) = behind.strip_prefix(b":") else { return false };
+    // What is not understood here has to be read.
+    json::scalar(value.trim_ascii_start()).is_none_or(holds)
+}
+
+/// The last part of the name of a field, as it stands in each line that has the field.
+fn last_part(name: &str) -> Option<&str> {
+    Some(name.rsplit_once('.').map_or(name, |(_, name)| name)).filter(is_plain)
+}
+
+/// Whether a text stands in a line as it is, unless that has escape sequences of its own, and is worth
+/// a search.
 fn is_plain(text: &&str) -> bool {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'@');
     text.len() >= LITERAL_BYTES_MIN && text.bytes().all(is_plain)
 }
 
-/// A text that each line has in it of which a condition holds.
-fn literal(condition: &Condition) -> Option<&str> {
-    let name = plain_name(condition);
-    match &condition.test {
-        Test::Compares(Comparison::NotEqual, _)
-        | Test::Absent
-        | Test::Matches { is_wanted: false, .. } => None,
-        Test::Compares(Comparison::Equal, operand) if operand.is_text() => {
-            let text = Some(operand.text.as_str()).filter(is_plain);
-            text.into_iter().chain(name).max_by_key(|text| text.len())
-        }
-        Test::Exists | Test::Compares(..) | Test::Matches { .. } => name,
+/// The best text to look for in many lines at once. A value is in fewer lines than a name.
+fn needle(conditions: &[Condition]) -> Option<Needle> {
+    let needed = || conditions.iter().filter(|condition| condition.needs_field());
+    let longest =
+        |texts: Vec<&str>| texts.into_iter().max_by_key(|text| text.len()).map(str::to_owned);
+    let exact =
+        longest(needed().filter_map(|condition| condition.test.text().filter(is_plain)).collect());
+    let any_case = longest(
+        needed()
+            .filter_map(|condition| condition.test.text_in_any_case().filter(is_plain))
+            .collect(),
+    );
+    let text = |text: String| Needle::Text(Finder::new(text.as_bytes()).into_owned());
+    if let Some(exact) =
+        exact.filter(|exact| any_case.as_ref().is_none_or(|any| any.len() <= exact.len()))
+    {
+        return Some(text(exact));
     }
+    if let Some(any_case) = any_case {
+        return Regex::new(&format!("(?i){any_case}")).ok().map(Needle::AnyCase);
+    }
+    let names = needed().filter_map(|condition| match condition.key.names.as_slice() {
+        [name] => last_part(name),
+        _ => None,
+    });
+    longest(names.collect()).map(text)
 }

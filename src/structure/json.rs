@@ -23,7 +23,8 @@ pub(super) struct Wanted<'w> {
 }
 
 /// Finds the first value of each key in the object with which the text begins. Text behind it is
-/// ignored. False if there is no object, or none with a field.
+/// ignored, and what is behind the last value that is missing. False if there is no object, or none
+/// with a field.
 pub(super) fn fields<'l>(
     text: &'l [u8],
     wanted: &[Wanted<'l>],
@@ -66,6 +67,9 @@ impl<'l> Visitor<'l> for Fields<'_, '_, 'l> {
                 for wanted in self.wanted.iter().filter(|wanted| wanted.name == name) {
                     self.found[wanted.key]
                         .get_or_insert_with(|| Found { name: wanted.full, value: value.clone() });
+                }
+                if self.found.iter().all(Option::is_some) {
+                    break;
                 }
             } else if inner.is_empty() {
                 object.next_value::<IgnoredAny>()?;
@@ -152,6 +156,27 @@ impl<'l> serde::Deserialize<'l> for Name<'l> {
             }
         }
         text.deserialize_str(Texts)
+    }
+}
+
+/// The value with which a text begins, if it is one that can be told without a parser: no object, no
+/// array, and no text with escape sequences.
+pub(super) fn scalar(text: &[u8]) -> Option<Value<'_>> {
+    let until = |end: Option<usize>| std::str::from_utf8(&text[..end.unwrap_or(text.len())]).ok();
+    match text.first()? {
+        b'"' => {
+            let text = &text[1..];
+            let end = memchr::memchr2(b'"', b'\\', text).filter(|&end| text[end] == b'"')?;
+            std::str::from_utf8(&text[..end]).ok().map(|text| Value::Text(text.into()))
+        }
+        b'-' | b'0'..=b'9' => {
+            let is_part = |byte: &u8| byte.is_ascii_digit() || b"+-.eE".contains(byte);
+            until(text.iter().position(|byte| !is_part(byte))).map(Value::Number)
+        }
+        b'n' => Some(Value::Null),
+        b't' => Some(Value::Bool(true)),
+        b'f' => Some(Value::Bool(false)),
+        _ => None,
     }
 }
 

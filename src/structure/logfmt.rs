@@ -62,7 +62,7 @@ fn end_of_quoted(text: &[u8]) -> Option<usize> {
 }
 
 /// The value with which a text begins.
-fn value(text: &[u8]) -> Cow<'_, str> {
+pub(super) fn value(text: &[u8]) -> Cow<'_, str> {
     let Some(quoted) = text.strip_prefix(b"\"") else {
         let end = memchr::memchr2(b' ', b'\t', text).unwrap_or(text.len());
         return String::from_utf8_lossy(without_closing(&text[..end]));

@@ -83,7 +83,9 @@ fn values<'l>(line: &'l [u8], keys: &'l [Key]) -> Vec<Option<Found<'l>>> {
         .collect();
     // A brace may also be that of other text: `INFO {main} {"status":503}`.
     let mut starts = memchr::memchr_iter(b'{', line).take(OBJECTS_MAX);
-    let object = starts.find(|&at| json::fields(&line[at..], &wanted, &mut found));
+    let object = starts.find(|&at| {
+        json::fields(&line[at..], &wanted, &mut found) || found.iter().all(Option::is_some)
+    });
     logfmt::fields(&line[..object.unwrap_or(line.len())], &wanted, &mut found);
     found
 }

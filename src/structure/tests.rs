@@ -203,22 +203,61 @@ proptest! {
     ) {
         let filter = FieldFilter::parse(&conditions).unwrap();
         let text = lines.join("\n");
-        let mut found = Vec::new();
-        filter.for_each_line(text.as_bytes(), |at, line| {
-            found.push((at, String::from_utf8(line.to_vec()).unwrap()));
-            true
-        });
-        let mut wanted = Vec::new();
-        let mut at = 0;
-        for line in text.split_inclusive('\n') {
-            let content = line.strip_suffix('\n').unwrap_or(line);
-            // Without the text that is looked for first.
-            let values = values(content.as_bytes(), filter.keys());
-            if filter.holds(&values) {
-                wanted.push((at, content.to_owned()));
-            }
-            at += line.len();
+        prop_assert_eq!(found(&filter, &text), wanted(&filter, &text));
+    }
+}
+
+/// The lines that fit, found in the whole text.
+fn found(filter: &FieldFilter, text: &str) -> Vec<(usize, String)> {
+    let mut found = Vec::new();
+    filter.for_each_line(text.as_bytes(), |at, line| {
+        found.push((at, String::from_utf8(line.to_vec()).unwrap()));
+        true
+    });
+    found
+}
+
+/// The same by reading all fields of each line.
+fn wanted(filter: &FieldFilter, text: &str) -> Vec<(usize, String)> {
+    let mut wanted = Vec::new();
+    let mut at = 0;
+    for line in text.split_inclusive('\n') {
+        let content = line.strip_suffix('\n').unwrap_or(line);
+        let values = values(content.as_bytes(), filter.keys());
+        if filter.holds(&values) {
+            wanted.push((at, content.to_owned()));
+            assert!(filter.accepts(content.as_bytes()), "{content}");
         }
-        prop_assert_eq!(found, wanted);
+        at += line.len();
+    }
+    wanted
+}
+
+/// Lines as programs write them, with other names and other ways to write a value.
+fn usual_line() -> impl Strategy<Value = String> {
+    let name =
+        "level|loglevel|log.level|levelno|severity|severityNumber|@l|msg|message|@m|took|x.took";
+    let value = "\"(err|ERROR|warn|fail|fAiled|faiſed|fa\\\\u0069led|fa\\\\iled|\\\\\"fail|8[0-9]{0,2}ms|1\\.5s|50|0)\"|[0-9]{1,2}(\\.5|e1)?|true|null|\\[\"fail\",8\\]|\\{\"took\":9\\}";
+    let escaped = "\"(l\\\\u0065vel|to\\\\u006Fk|ms\\\\u0067)\":\"(error|9ms|failed)\"";
+    let field = format!("\"({name})\" ?: ?({value})|{escaped}");
+    let text = |regex: String| proptest::string::string_regex(&regex).unwrap();
+    prop_oneof![
+        8 => text(format!("(12:00 )?\\{{({field}),({field})(,{field})?\\}}?")),
+        4 => text(format!("text (({name})=({value}|err|fail,|8ms\\)) ?){{0,3}}")),
+        1 => "[ -~]{0,20}",
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1024, ..ProptestConfig::default() })]
+    #[test]
+    fn no_line_that_fits_is_passed_over(
+        lines in proptest::collection::vec(usual_line(), 0..12),
+        conditions in "(level(=error|>=warn|=50|:err|!=error|)|severity<error)?( (msg:(fail|IS|failed)|msg=fail|msg~f\\.i|message!:fail))?( (took|x\\.took)(>8ms|<=0.1s|=8|>8|:ms|!=8| ))?( !x)?",
+    ) {
+        prop_assume!(!conditions.trim().is_empty());
+        let filter = FieldFilter::parse(&conditions).unwrap();
+        let text = lines.join("\n");
+        prop_assert_eq!(found(&filter, &text), wanted(&filter, &text));
     }
 }
