@@ -72,7 +72,7 @@ pub use interpretation::{Decode, Interpretation};
 pub use patch::Patch;
 pub use row::Row;
 pub use size::Size;
-pub use stamp::stamped_line;
+pub use stamp::{STAMP_HINTS, may_be_stamped, stamped_line};
 pub use terminal::Terminal;
 pub use text::shown_as_it_is;
 pub use written::Rendition;

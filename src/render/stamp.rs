@@ -117,6 +117,18 @@ fn first_with(bytes: &[u8], needle: &[u8]) -> Option<usize> {
     })
 }
 
+/// The places in a line of the bytes that [`may_be_stamped`] asks for.
+pub const STAMP_HINTS: [usize; 3] = [0, 27, 30];
+
+/// Whether a line may have a stamp, by its bytes at [`STAMP_HINTS`]. It has none if it is too short to
+/// have these, unless its first byte says that it may. Without a branch, so that many lines can be
+/// asked for at once.
+#[inline(always)]
+pub fn may_be_stamped([first, after_digits, stream]: [u8; 3]) -> bool {
+    // Of all bytes only `E`, `G`, `M` and `O` are an `O` with these bits.
+    (first == b'[') | (first == MARK[0]) | (after_digits == b'Z') | ((stream | 0x0a) == b'O')
+}
+
 struct Reader<'l> {
     line: &'l [u8],
     at: usize,
@@ -330,6 +342,8 @@ mod tests {
                 let line = format!("{stamp}{text}");
                 assert_eq!(read(line.as_bytes(), true), Ok(expected), "{line:?}");
                 assert_eq!(stamped_line(format!("a\n{line}").as_bytes()), Some(2), "{line:?}");
+                let hints = STAMP_HINTS.map(|place| *line.as_bytes().get(place).unwrap_or(&0));
+                assert!(may_be_stamped(hints), "{line:?}");
             }
             assert_eq!(read(stamp.as_bytes(), true), Ok(expected), "{stamp:?} alone");
             for len in 0..stamp.len() - 1 {

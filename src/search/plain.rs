@@ -5,7 +5,9 @@
 
 use std::borrow::Cow;
 
-use crate::render::{Rendition, shown_as_it_is, stamped_line};
+use fearless_simd::{Level, Simd as _, dispatch};
+
+use crate::render::{Rendition, STAMP_HINTS, may_be_stamped, shown_as_it_is, stamped_line};
 
 /// Every block of this size must contain the end of a line. A longer line may be cut into several
 /// rows, and may have more changes of colour than a row can hold.
@@ -13,6 +15,10 @@ const LINE_BYTES_MAX: usize = 8 * 1024;
 
 /// Escape sequences with more parameter bytes go through a terminal.
 const PARAMS_BYTES_MAX: usize = 128;
+
+/// So many simple bytes are worth a step of their own, although more plain lines may follow. It has
+/// more lines than a later byte can draw over.
+const SIMPLE_BYTES_MIN: usize = 32 * 1024;
 
 /// The first lines of a piece of a log, which a terminal in its initial state shows as their text.
 #[derive(Debug, PartialEq, Eq)]
@@ -26,35 +32,134 @@ pub(super) struct PlainText<'b> {
 /// The longest run of plain lines from the first byte on. Lines with colours count only if
 /// `with_colours` is set. The last line has no newline if the bytes end without one.
 pub(super) fn lines(bytes: &[u8], with_colours: bool, rendition: Rendition) -> PlainText<'_> {
-    let controls = controls_at(bytes);
+    // A stamp is no part of what is shown.
+    let has_stamps = rendition == Rendition::Shown;
+    let first = &bytes[..memchr::memchr(b'\n', bytes).unwrap_or(bytes.len())];
+    if has_stamps && stamped_line(first).is_some() {
+        return PlainText { len: 0, text: Cow::Borrowed(&[]) };
+    }
+    // Of most logs all lines are simple, so that this is all that is done to them.
+    let simple = text_len::<true>(bytes);
+    if simple == bytes.len() || simple >= SIMPLE_BYTES_MIN {
+        let end = if simple < bytes.len() { line_before(bytes, simple) } else { simple };
+        let lines = short_lines(&bytes[..end]);
+        return PlainText { len: lines.len(), text: Cow::Borrowed(lines) };
+    }
+    let unstamped = text_len::<false>(bytes);
+    let controls = if unstamped < bytes.len() { controls_at(bytes) } else { unstamped };
     let escape = if with_colours { None } else { memchr::memchr(0x1b, &bytes[..controls]) };
     let len = escape.unwrap_or(controls);
     let candidate = &bytes[..if len < bytes.len() { line_before(bytes, len) } else { len }];
     let candidate = short_lines(valid_text(candidate));
-    // A stamp is no part of what is shown.
-    let stamped = match rendition {
-        Rendition::Shown => stamped_line(candidate),
-        Rendition::Written => None,
-    };
+    let may_be_stamped = has_stamps && unstamped < candidate.len();
+    let stamped = may_be_stamped.then(|| stamped_line(candidate)).flatten();
     without_colours(stamped.map_or(candidate, |stamped| &candidate[..stamped]))
 }
 
-/// The position of the first control character other than tab, line ends and escape.
-fn controls_at(bytes: &[u8]) -> usize {
-    fn is_harmless(byte: u8) -> bool {
-        (byte >= 0x20 && byte != 0x7f) || matches!(byte, b'\t' | b'\n' | b'\r' | 0x1b)
+/// The bytes that are looked at together. Without an early exit in a block the compiler uses vector
+/// instructions.
+const BLOCK: usize = 256;
+
+/// How many bytes there must be behind a block.
+const BLOCK_TAIL: usize = 1 + STAMP_HINTS[2];
+
+/// How far bytes are text whose lines, but for the first, cannot begin with a stamp. With `SIMPLE`
+/// only printable ASCII, tabs and newlines are text. Else so is all that [`is_harmless`]. Either all
+/// bytes, or a multiple of [`BLOCK`].
+fn text_len<const SIMPLE: bool>(bytes: &[u8]) -> usize {
+    let len = vectorized(
+        #[inline(always)]
+        || text_blocks::<SIMPLE>(bytes),
+    );
+    if len + BLOCK + BLOCK_TAIL <= bytes.len() {
+        return len;
     }
-    const BLOCK: usize = 64;
+    let rest = &bytes[len..];
+    let mut padded = [b' '; 2 * BLOCK + BLOCK_TAIL];
+    padded[..rest.len()].copy_from_slice(rest);
+    if text_blocks::<SIMPLE>(&padded) == 2 * BLOCK { bytes.len() } else { len }
+}
+
+/// The same for the blocks behind which there are enough bytes to tell.
+#[inline(always)]
+fn text_blocks<const SIMPLE: bool>(bytes: &[u8]) -> usize {
     let mut len = 0;
-    // Without an early exit in a block the compiler uses vector instructions.
-    for block in bytes.chunks_exact(BLOCK) {
-        if !block.iter().fold(true, |all, &byte| all & is_harmless(byte)) {
+    // Lengths that are known let the compiler leave out checks of bounds.
+    while let Some(block) = bytes.get(len..)
+        && let Some(block) = block.first_chunk::<{ BLOCK + BLOCK_TAIL }>()
+    {
+        let mut is_text = true;
+        let mut at = 0;
+        while at < BLOCK {
+            let byte = block[at];
+            let is_newline = byte == b'\n';
+            is_text &= if SIMPLE {
+                // As a signed number only printable ASCII is greater than a blank, all by one.
+                let is_printable = byte.wrapping_add(1) as i8 > b' ' as i8;
+                is_printable | is_newline | (byte == b'\t')
+            } else {
+                is_harmless(byte)
+            };
+            // The line that begins behind this byte.
+            let [first, after_digits, stream] = STAMP_HINTS;
+            let hints =
+                [block[at + 1 + first], block[at + 1 + after_digits], block[at + 1 + stream]];
+            is_text &= !(is_newline & may_be_stamped(hints));
+            at += 1;
+        }
+        if !is_text {
             break;
         }
         len += BLOCK;
     }
+    len
+}
+
+/// Whether it is no control character, or tab, a line end or escape.
+#[inline(always)]
+fn is_harmless(byte: u8) -> bool {
+    ((byte >= 0x20) & (byte != 0x7f))
+        | (byte == b'\t')
+        | (byte == b'\n')
+        | (byte == b'\r')
+        | (byte == 0x1b)
+}
+
+/// Runs a loop with the vector instructions of this processor. The loop has to be inlined.
+#[inline(always)]
+fn vectorized<R>(run: impl FnOnce() -> R) -> R {
+    dispatch!(Level::new(), simd => simd.vectorize(run))
+}
+
+/// The position of the first control character other than tab, line ends and escape.
+fn controls_at(bytes: &[u8]) -> usize {
+    let len = vectorized(
+        #[inline(always)]
+        || harmless_blocks(bytes),
+    );
     let rest = &bytes[len..];
     len + rest.iter().position(|&byte| !is_harmless(byte)).unwrap_or(rest.len())
+}
+
+/// The length of the blocks without other control characters.
+#[inline(always)]
+fn harmless_blocks(bytes: &[u8]) -> usize {
+    let mut len = 0;
+    while let Some(block) = bytes.get(len..)
+        && let Some(block) = block.first_chunk::<BLOCK>()
+    {
+        let mut is_whole = true;
+        let mut at = 0;
+        while at < BLOCK {
+            is_whole &= is_harmless(block[at]);
+            at += 1;
+        }
+        if !is_whole {
+            break;
+        }
+        len += BLOCK;
+    }
+    len
 }
 
 /// The start of the line that contains the byte `at`.
