@@ -197,12 +197,15 @@ impl RowSink for FindSink {
     fn lines(&mut self, lines: &PlainLines<'_>) -> ControlFlow<Offset> {
         let Self { pattern, lines: matcher, counts } = self;
         let mut offsets = lines.line_offsets();
-        matcher.for_each_line(pattern, lines.text, |at, text| {
-            counts.add(pattern.count(text), || Offset(offsets.of(at).offset()));
-            true
+        matcher.for_each_row(pattern, lines.text, |at, matches| {
+            counts.add(matches, || Offset(offsets.of(start_of_line(lines.text, at)).offset()));
         });
         ControlFlow::Continue(())
     }
+}
+
+fn start_of_line(text: &[u8], at: usize) -> usize {
+    memchr::memrchr(b'\n', &text[..at]).map_or(0, |newline| newline + 1)
 }
 
 #[cfg(test)]

@@ -16,7 +16,9 @@ use regex_syntax::hir::{Hir, HirKind, Look};
 use serde_json::{Value, json};
 
 use crate::render::Level;
-use crate::search::pattern::builder;
+use crate::search::level_shapes::LevelShapes;
+use crate::search::needles::{NeedleSearch, Needles};
+use crate::search::pattern::{builder, is_match};
 
 /// The rules as JSON: a list of `{"level","pattern"}`. A row has the level of the first rule whose
 /// pattern matches it. A rule without `level` has named groups for its levels (`error1`,
@@ -114,9 +116,10 @@ fn only_group(hir: &Hir, name: &str) -> Option<Hir> {
 }
 
 /// Rules that are tried together.
-struct Step {
+pub(super) struct Step {
     /// The level of each pattern.
     levels: Vec<Level>,
+    hirs: Vec<Hir>,
     /// The bytes that every matching line begins with.
     prefix: Vec<u8>,
     regex: Regex,
@@ -128,16 +131,37 @@ impl Step {
         let regex = Regex::builder()
             .build_many_from_hir(&hirs)
             .expect("`levels.json` contains valid patterns");
-        Self { levels, prefix: common_prefix(&hirs), regex }
+        let mut step = Self { levels, prefix: Vec::new(), hirs, regex };
+        if step.is_anchored() {
+            step.prefix = common_prefix(&step.hirs);
+        }
+        step
+    }
+
+    /// Whether all matches begin where the line begins.
+    pub(super) fn is_anchored(&self) -> bool {
+        let at_start = |hir: &Hir| hir.properties().look_set_prefix().contains(Look::Start);
+        self.hirs.iter().all(at_start)
+    }
+
+    /// The patterns.
+    pub(super) fn hirs(&self) -> &[Hir] {
+        &self.hirs
+    }
+
+    /// The bytes that every matching line begins with.
+    pub(super) fn prefix(&self) -> &[u8] {
+        &self.prefix
+    }
+
+    /// The level of a pattern.
+    pub(super) fn level(&self, pattern: usize) -> Option<Level> {
+        self.levels.get(pattern).copied()
     }
 }
 
 /// The bytes with which every line that matches one of the patterns begins.
 fn common_prefix(hirs: &[Hir]) -> Vec<u8> {
-    let at_start = |hir: &Hir| hir.properties().look_set_prefix().contains(Look::Start);
-    if !hirs.iter().all(at_start) {
-        return Vec::new();
-    }
     let mut prefixes = Seq::empty();
     hirs.iter().for_each(|hir| prefixes.union(&mut Extractor::new().extract(hir)));
     prefixes.longest_common_prefix().unwrap_or_default().to_vec()
@@ -165,12 +189,12 @@ fn first_level(steps: &[Step], line: &[u8]) -> Option<Level> {
     let input = Input::new(line).earliest(true);
     steps.iter().filter(|step| line.starts_with(&step.prefix)).find_map(|step| {
         let found = step.regex.search_half(&input)?;
-        step.levels.get(found.pattern().as_usize()).copied()
+        step.level(found.pattern().as_usize())
     })
 }
 
 /// The steps that find levels that lines state.
-fn stating_steps() -> &'static [Step] {
+pub(super) fn stating_steps() -> &'static [Step] {
     let last = STEPS.iter().rposition(|step| step.levels.first() != step.levels.last());
     last.map_or(&[], |last| &STEPS[..=last])
 }
@@ -196,29 +220,42 @@ impl LevelFilter {
 
     /// Calls `on_match` with the start and the text of each line of the level, until it returns
     /// false.
-    pub(super) fn for_each_line(self, text: &[u8], mut on_match: impl FnMut(usize, &[u8]) -> bool) {
+    pub(super) fn for_each_line(
+        self,
+        text: &[u8],
+        shapes: &mut LevelShapes,
+        mut on_match: impl FnMut(usize, &[u8]) -> bool,
+    ) {
         let end_of =
             |at: usize| memchr::memchr(b'\n', &text[at..]).map_or(text.len(), |len| at + len);
         let candidates = self.candidates();
+        let mut needles = self.needles().map(|needles| needles.in_text(text));
         let stating = stating_steps();
         // A line that states its level need not be searched to its end. In other text most lines
         // are not even candidates, and a search passes over many of them at once.
         let mut is_stated = true;
         let mut at = 0;
         while at < text.len() {
-            let mut end = end_of(at);
-            let mut level = None;
-            if is_stated {
+            let known = if is_stated { shapes.level_of(&text[at..]) } else { None };
+            let mut end = end_of(at + known.map_or(0, |(_, len)| len));
+            let mut level = known.map(|(level, _)| level);
+            if is_stated && level.is_none() {
                 level = first_level(stating, &text[at..end]);
+                if level.is_some() {
+                    shapes.learn(&text[at..end]);
+                }
             }
             if level.is_none() {
-                // This kind of matcher never fails.
-                let Ok(Some(found)) = candidates.shortest_match_at(text, at) else { return };
-                at += memchr::memrchr(b'\n', &text[at..found]).map_or(0, |newline| newline + 1);
-                end = end_of(found);
-                level = first_level(stating, &text[at..end]);
-                is_stated = level.is_some();
-                level = level.or_else(|| level_of(&text[at..end]));
+                is_stated = false;
+                let Some(place) = self.next_candidate(text, at, needles.as_mut()) else { return };
+                at += memchr::memrchr(b'\n', &text[at..place]).map_or(0, |newline| newline + 1);
+                end = end_of(place);
+                let line = &text[at..end];
+                if is_match(candidates, line) {
+                    level = first_level(stating, line);
+                    is_stated = level.is_some();
+                    level = level.or_else(|| level_of(line));
+                }
             }
             if level.is_some_and(|level| self.includes(level)) && !on_match(at, &text[at..end]) {
                 return;
@@ -227,21 +264,53 @@ impl LevelFilter {
         }
     }
 
+    /// A place in the first line from the one at `at` on that may have the level.
+    fn next_candidate(
+        self,
+        text: &[u8],
+        at: usize,
+        needles: Option<&mut Needles<'_>>,
+    ) -> Option<usize> {
+        match needles {
+            // There is no newline before the first line.
+            Some(_) if at == 0 => Some(0),
+            Some(needles) => needles.next(at - 1),
+            // This kind of matcher never fails.
+            None => self.candidates().shortest_match_at(text, at).ok().flatten(),
+        }
+    }
+
     /// The pattern that each line of the level matches. Lines of other levels may match it, too.
     pub(super) fn candidates(self) -> &'static RegexMatcher {
         static CANDIDATES: [OnceLock<RegexMatcher>; 2 * LEVELS.len()] =
             [const { OnceLock::new() }; 2 * LEVELS.len()];
-        CANDIDATES[2 * self.level as usize + usize::from(self.or_worse)].get_or_init(|| {
-            let levels = LEVELS.iter().filter(|&&level| self.includes(level));
-            let patterns: Vec<String> = levels
-                .flat_map(|&level| FLAT.iter().filter_map(move |rule| rule.pattern_of(level, true)))
-                .map(|hir| without_head(&hir).to_string())
-                .collect();
+        CANDIDATES[self.number()].get_or_init(|| {
+            let patterns: Vec<String> = self.patterns().iter().map(Hir::to_string).collect();
             builder()
                 .unicode(false)
                 .build_many(&patterns)
                 .expect("`levels.json` contains valid patterns")
         })
+    }
+
+    /// What finds the lines that may match that pattern. None if this processor cannot search so.
+    fn needles(self) -> Option<&'static NeedleSearch> {
+        static NEEDLES: [OnceLock<Option<NeedleSearch>>; 2 * LEVELS.len()] =
+            [const { OnceLock::new() }; 2 * LEVELS.len()];
+        NEEDLES[self.number()].get_or_init(|| NeedleSearch::new(&self.patterns())).as_ref()
+    }
+
+    fn number(self) -> usize {
+        2 * self.level as usize + usize::from(self.or_worse)
+    }
+
+    /// The patterns of the lines that have the level, or would have it without an earlier rule.
+    fn patterns(self) -> Vec<Hir> {
+        let levels = LEVELS.iter().filter(|&&level| self.includes(level));
+        levels
+            .flat_map(|&level| FLAT.iter().filter_map(move |rule| rule.pattern_of(level, true)))
+            .map(|hir| without_head(&hir))
+            .collect()
     }
 }
 
@@ -314,7 +383,11 @@ mod tests {
             let Some(level) = level_of(line.as_bytes()) else { continue };
             for (level, or_worse) in [(level, false), (level, true), (Level::Debug, true)] {
                 let filter = LevelFilter { level, or_worse };
-                if !filter.candidates().is_match(line.as_bytes()).unwrap() {
+                let text = format!("\n{line}");
+                let has_needle = filter
+                    .needles()
+                    .is_none_or(|needles| needles.in_text(text.as_bytes()).next(0).is_some());
+                if !is_match(filter.candidates(), line.as_bytes()) || !has_needle {
                     missed.push((line, filter));
                 }
             }
@@ -347,7 +420,7 @@ mod tests {
                 .filter(|&start| filter.accepts(line_at(start).as_bytes()))
                 .collect();
             let mut found = Vec::new();
-            filter.for_each_line(text.as_bytes(), |start, line| {
+            filter.for_each_line(text.as_bytes(), &mut LevelShapes::default(), |start, line| {
                 assert_eq!(line, line_at(start).as_bytes());
                 found.push(start);
                 true

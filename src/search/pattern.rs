@@ -9,9 +9,11 @@ use std::ops::Range;
 use grep_matcher::Matcher;
 use grep_regex::{RegexMatcher, RegexMatcherBuilder};
 use grep_searcher::{BinaryDetection, Searcher, SearcherBuilder, Sink, SinkMatch};
+use memchr::memmem::Finder;
 use regex_syntax::ast::parse::ParserBuilder;
 
 use crate::render::Level;
+use crate::search::level_shapes::LevelShapes;
 use crate::search::levels::LevelFilter;
 use crate::structure::{BadCondition, FieldFilter};
 
@@ -65,6 +67,8 @@ pub struct BadPattern(pub String);
 #[derive(Clone, Debug)]
 pub struct Pattern {
     text: Option<RegexMatcher>,
+    /// The same if it is nothing but bytes.
+    bytes: Option<Finder<'static>>,
     level: Option<LevelFilter>,
     fields: Option<FieldFilter>,
     invert: bool,
@@ -87,7 +91,10 @@ impl Pattern {
         let level = spec.level.map(|level| LevelFilter { level, or_worse });
         let fields = spec.fields.as_deref().map(FieldFilter::parse).transpose();
         let fields = fields.map_err(|BadCondition(message)| BadPattern(message))?;
-        Ok(Self { text, level, fields, invert: spec.invert })
+        let is_bytes = !spec.is_regex && spec.has_case && !spec.is_word;
+        let bytes = spec.pattern.as_ref().filter(|_| is_bytes);
+        let bytes = bytes.map(|bytes| Finder::new(bytes).into_owned());
+        Ok(Self { text, bytes, level, fields, invert: spec.invert })
     }
 
     /// Whether a row with this text matches.
@@ -120,6 +127,12 @@ impl Pattern {
         }
     }
 
+    /// The bytes of the pattern, if a row that has them matches.
+    fn only_bytes(&self) -> Option<&Finder<'static>> {
+        let is_all = !self.invert && self.level.is_none() && self.fields.is_none();
+        self.bytes.as_ref().filter(|_| is_all)
+    }
+
     /// The ranges of the matches in a row, in bytes. Empty matches are left out.
     #[must_use]
     pub fn ranges(&self, text: &str) -> Vec<Range<usize>> {
@@ -135,7 +148,7 @@ impl Pattern {
     }
 }
 
-fn is_match(matcher: &RegexMatcher, text: &[u8]) -> bool {
+pub(super) fn is_match(matcher: &RegexMatcher, text: &[u8]) -> bool {
     matcher.is_match(text).unwrap_or(false)
 }
 
@@ -206,6 +219,8 @@ fn parse(pattern: &str) -> Result<(), BadPattern> {
 #[derive(Debug)]
 pub(super) struct LineMatcher {
     searcher: Searcher,
+    /// Of the lines so far.
+    shapes: LevelShapes,
 }
 
 impl Default for LineMatcher {
@@ -215,11 +230,27 @@ impl Default for LineMatcher {
             .bom_sniffing(false)
             .binary_detection(BinaryDetection::none())
             .build();
-        Self { searcher }
+        Self { searcher, shapes: LevelShapes::default() }
     }
 }
 
 impl LineMatcher {
+    /// Calls `on_row` with a place in each matching line, and the number of matches in the line.
+    pub(super) fn for_each_row(
+        &mut self,
+        pattern: &Pattern,
+        text: &[u8],
+        mut on_row: impl FnMut(usize, usize),
+    ) {
+        if let Some(bytes) = pattern.only_bytes() {
+            return count_bytes(bytes, text, on_row);
+        }
+        self.for_each_line(pattern, text, |at, line| {
+            on_row(at, pattern.count(line));
+            true
+        });
+    }
+
     /// Calls `on_match` with the start and the text of each matching line, until it returns false.
     pub(super) fn for_each_line(
         &mut self,
@@ -239,7 +270,7 @@ impl LineMatcher {
                 return fields.for_each_line(text, on_match);
             }
             Pattern { level: Some(level), fields, .. } => {
-                return level.for_each_line(text, |at, line| {
+                return level.for_each_line(text, &mut self.shapes, |at, line| {
                     let fits = fields.as_ref().is_none_or(|fields| fields.accepts(line));
                     !fits || on_match(at, line)
                 });
@@ -254,6 +285,19 @@ impl LineMatcher {
             }
             at += line.len();
         }
+    }
+}
+
+/// Calls `on_row` with a place in each line that has the bytes, and the number of matches in the line.
+fn count_bytes(bytes: &Finder<'_>, text: &[u8], mut on_row: impl FnMut(usize, usize)) {
+    let mut matches = bytes.find_iter(text).peekable();
+    while let Some(at) = matches.next() {
+        let end = memchr::memchr(b'\n', &text[at..]).map_or(text.len(), |len| at + len);
+        let mut count = 1;
+        while matches.next_if(|&next| next < end).is_some() {
+            count += 1;
+        }
+        on_row(at, count.min(ROW_MATCHES_MAX));
     }
 }
 
@@ -272,6 +316,7 @@ impl<F: FnMut(usize, &[u8]) -> bool> Sink for EachLine<F> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn regex(pattern: &str) -> Result<Pattern, BadPattern> {
         let pattern = Some(pattern.to_owned());
@@ -299,6 +344,34 @@ mod tests {
         assert!(regex(&"a".repeat(10_000)).is_err());
         assert!(regex(&"(".repeat(2000)).is_err());
         assert!(regex("\0").is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn matches_in_many_lines_are_those_of_each_line(
+            lines in proptest::collection::vec("[ab]{0,6}|[ab\t]{500,2000}", 0..12),
+            pattern in "[ab]{1,3}",
+            has_case: bool,
+            is_regex: bool,
+            is_word: bool,
+            is_ended: bool,
+        ) {
+            let pattern = Some(pattern);
+            let spec = PatternSpec { pattern, has_case, is_regex, is_word, ..PatternSpec::default() };
+            let pattern = Pattern::new(&spec).unwrap();
+            let text = lines.join("\n") + if is_ended { "\n" } else { "" };
+            let mut found = Vec::new();
+            LineMatcher::default().for_each_row(&pattern, text.as_bytes(), |at, matches| {
+                let line = text.get(..at).unwrap().matches('\n').count();
+                found.push((line, matches));
+            });
+            let each = lines.iter().map(|line| line.as_bytes()).enumerate();
+            let wanted: Vec<_> = each
+                .filter(|(_, line)| pattern.accepts(line))
+                .map(|(nth, line)| (nth, pattern.count(line)))
+                .collect();
+            prop_assert_eq!(found, wanted);
+        }
     }
 
     #[test]

@@ -1,0 +1,328 @@
+//! What the lines of a log have in common up to their level, so that most of them need no regular
+//! expression.
+//!
+//! The rules that read a stated level from the start of a line are automata. Bytes that lead from the
+//! same state to the same state are as good as each other: any digit of a date is. So a line that was
+//! read once tells the level of all lines that could have taken the same way, and a comparison with
+//! ranges of bytes tells whether a line could have.
+
+use std::sync::LazyLock;
+
+use regex_automata::hybrid::LazyStateID;
+use regex_automata::hybrid::dfa::{Cache, DFA};
+use regex_automata::nfa::thompson::{self, WhichCaptures};
+use regex_automata::{Anchored, Input};
+
+use super::levels::{Step, stating_steps};
+use crate::render::Level;
+
+/// The most shapes that are told apart. Others are read line by line.
+const SHAPES_MAX: usize = 16;
+/// So many lines of unknown shape are looked at. Of the later ones, one in [`MISSES_PER_TRY`] is.
+const TRIES_MAX: usize = 2 * SHAPES_MAX;
+const MISSES_PER_TRY: usize = 512;
+/// A level that stands behind more bytes has no shape.
+const SHAPE_BYTES_MAX: usize = 192;
+/// The most ways that are followed at once.
+const STATES_MAX: usize = 16;
+/// The bytes that are compared together: those of a vector of any processor.
+const LANES: usize = 16;
+
+/// The first bytes of lines of a level.
+#[derive(Debug)]
+struct Shape {
+    /// For each place the least byte, and how much greater a byte there may be. Behind the last place
+    /// any byte may stand, up to a multiple of [`LANES`].
+    ranges: Vec<([u8; LANES], [u8; LANES])>,
+    /// The number of places.
+    len: usize,
+    level: Level,
+}
+
+impl Shape {
+    /// Of the ranges of bytes that each place may have.
+    fn new(places: &[(u8, u8)], level: Level) -> Self {
+        let lanes = |places: &[(u8, u8)]| {
+            let (mut least, mut more) = ([0; LANES], [u8::MAX; LANES]);
+            for (at, &(first, last)) in places.iter().enumerate() {
+                (least[at], more[at]) = (first, last - first);
+            }
+            (least, more)
+        };
+        Self { ranges: places.chunks(LANES).map(lanes).collect(), len: places.len(), level }
+    }
+
+    /// Whether the line with which a text begins has this shape.
+    fn fits(&self, text: &[u8]) -> bool {
+        let fits = |((least, more), bytes): (&([u8; LANES], [u8; LANES]), &[u8; LANES])| {
+            let mut all = true;
+            for at in 0..LANES {
+                all &= bytes[at].wrapping_sub(least[at]) <= more[at];
+            }
+            all
+        };
+        let (whole, rest) = text.as_chunks::<LANES>();
+        let mut padded = [b'\n'; LANES];
+        if self.ranges.len() <= whole.len() {
+            return self.ranges.iter().zip(whole).all(fits);
+        }
+        padded[..rest.len()].copy_from_slice(rest);
+        text.len() >= self.len && self.ranges.iter().zip(whole.iter().chain([&padded])).all(fits)
+    }
+}
+
+/// The shapes of the lines of a log that state their level.
+#[derive(Debug, Default)]
+pub(super) struct LevelShapes {
+    shapes: Vec<Shape>,
+    /// What the automata have found out so far.
+    caches: Vec<Cache>,
+    /// The lines of other shapes.
+    misses: usize,
+}
+
+impl LevelShapes {
+    /// The level of the line with which a text begins, and the length of the part of it that states
+    /// that. None if no line of this shape is known.
+    pub(super) fn level_of(&self, text: &[u8]) -> Option<(Level, usize)> {
+        let shape = self.shapes.iter().find(|shape| shape.fits(text))?;
+        Some((shape.level, shape.len))
+    }
+
+    /// Remembers the shape of a line that states its level, if it has one. A new shape may take the
+    /// place of another.
+    pub(super) fn learn(&mut self, line: &[u8]) {
+        self.misses += 1;
+        if self.misses > TRIES_MAX && !self.misses.is_multiple_of(MISSES_PER_TRY) {
+            return;
+        }
+        if self.caches.is_empty() {
+            self.caches = WAYS.iter().map(|way| way.dfa.create_cache()).collect();
+        }
+        let Some(shape) = shape_of(line, &mut self.caches) else { return };
+        if self.shapes.len() < SHAPES_MAX {
+            self.shapes.push(shape);
+        } else if self.misses > TRIES_MAX {
+            self.shapes[self.misses / MISSES_PER_TRY % SHAPES_MAX] = shape;
+        }
+    }
+}
+
+/// A step of the rules as an automaton.
+struct Way {
+    step: &'static Step,
+    dfa: DFA,
+}
+
+/// The steps that read a level from the start of a line, and nothing else. Those behind the first
+/// other step are left out.
+static WAYS: LazyLock<Vec<Way>> = LazyLock::new(|| {
+    let anchored = stating_steps().iter().take_while(|step| step.is_anchored());
+    anchored.map(|step| Way { step, dfa: automaton(step) }).collect()
+});
+
+fn automaton(step: &Step) -> DFA {
+    let config = thompson::Config::new().utf8(false).which_captures(WhichCaptures::None);
+    let nfa = thompson::Compiler::new().configure(config).build_many_from_hir(step.hirs());
+    let nfa = nfa.expect("`levels.json` contains valid patterns");
+    let config = DFA::config().skip_cache_capacity_check(true);
+    DFA::builder().configure(config).build_from_nfa(nfa).expect("it uses no Unicode word boundary")
+}
+
+/// The shape of a line, with any digit in the place of a digit if that makes no difference. None if it
+/// has no level at its start.
+fn shape_of(line: &[u8], caches: &mut [Cache]) -> Option<Shape> {
+    shape_with(line, caches, true).or_else(|| shape_with(line, caches, false))
+}
+
+fn shape_with(line: &[u8], caches: &mut [Cache], any_digit: bool) -> Option<Shape> {
+    let mut places = Places { line, ranges: Vec::new() };
+    for (way, cache) in WAYS.iter().zip(caches) {
+        let prefix = way.step.prefix();
+        if !line.starts_with(prefix) {
+            // Another line must not begin with it, either.
+            let other = line.iter().zip(prefix).position(|(byte, wanted)| byte != wanted)?;
+            places.exclude(other, prefix[other]);
+        } else if let Some(pattern) = way.take(cache, &mut places, any_digit)? {
+            return Some(Shape::new(&places.ranges, way.step.level(pattern)?));
+        }
+    }
+    None
+}
+
+/// The ranges of bytes that the first places of lines may have that are like this one.
+struct Places<'l> {
+    line: &'l [u8],
+    ranges: Vec<(u8, u8)>,
+}
+
+impl Places<'_> {
+    /// Takes the bytes out of the range of a place that are not from `first` to `last`.
+    fn narrow(&mut self, at: usize, first: u8, last: u8) {
+        // A newline would end the line.
+        let any = |&byte: &u8| if byte < b'\n' { (0, b'\n' - 1) } else { (b'\n' + 1, u8::MAX) };
+        let missing = self.line.get(self.ranges.len()..=at).unwrap_or_default();
+        self.ranges.extend(missing.iter().map(any));
+        let (least, most) = &mut self.ranges[at];
+        (*least, *most) = (first.max(*least), last.min(*most));
+    }
+
+    /// Takes a byte out of the range of a place, which the line does not have there.
+    fn exclude(&mut self, at: usize, other: u8) {
+        if other < self.line[at] {
+            self.narrow(at, other + 1, u8::MAX);
+        } else {
+            self.narrow(at, 0, other - 1);
+        }
+    }
+}
+
+impl Way {
+    /// Takes the way of a line, and narrows the ranges to the bytes that lead the same way, or with
+    /// another digit another way to the same end. Returns the pattern that matches, or that none does.
+    /// None if the start of the line does not decide that.
+    fn take(
+        &self,
+        cache: &mut Cache,
+        places: &mut Places<'_>,
+        any_digit: bool,
+    ) -> Option<Option<usize>> {
+        let clears = cache.clear_count();
+        let input = Input::new(places.line).anchored(Anchored::Yes);
+        let mut states = vec![self.dfa.start_state_forward(cache, &input).ok()?];
+        for (at, &byte) in places.line.iter().enumerate().take(SHAPE_BYTES_MAX) {
+            let next = if any_digit && byte.is_ascii_digit() {
+                places.narrow(at, b'0', b'9');
+                let digits = (b'0'..=b'9').map(|digit| self.next(cache, &states, digit));
+                digits.collect::<Option<Vec<_>>>()?.concat()
+            } else {
+                let next = self.next(cache, &states, byte)?;
+                let mut leads_there =
+                    |byte: &u8| self.next(cache, &states, *byte).as_ref() == Some(&next);
+                let first = (0..byte).rev().take_while(&mut leads_there).last().unwrap_or(byte);
+                let last = (byte..=u8::MAX).skip(1).take_while(&mut leads_there).last();
+                places.narrow(at, first, last.unwrap_or(byte));
+                next
+            };
+            states.clear();
+            for state in next {
+                if !states.contains(&state) {
+                    states.push(state);
+                }
+            }
+            // States have other names after that.
+            if cache.clear_count() != clears || states.len() > STATES_MAX {
+                return None;
+            }
+            if states.iter().all(|state| state.is_match()) {
+                let mut patterns =
+                    states.iter().map(|&state| self.dfa.match_pattern(cache, state, 0));
+                let pattern = patterns.next()?;
+                return patterns.all(|other| other == pattern).then_some(Some(pattern.as_usize()));
+            }
+            if states.iter().all(|state| state.is_dead()) {
+                return Some(None);
+            }
+            if states.iter().any(|state| state.is_match() || state.is_dead() || state.is_quit()) {
+                return None;
+            }
+        }
+        None
+    }
+
+    /// The state after each of these states.
+    fn next(
+        &self,
+        cache: &mut Cache,
+        states: &[LazyStateID],
+        byte: u8,
+    ) -> Option<Vec<LazyStateID>> {
+        states.iter().map(|&state| self.dfa.next_state(cache, state, byte).ok()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::search::levels::{LevelFilter, level_of};
+    use proptest::prelude::*;
+    use proptest::sample::{Index, select};
+    use serde_json::Value;
+
+    fn examples() -> Vec<Vec<u8>> {
+        let examples = include_str!("../../tests/it/levels.json");
+        let examples: Vec<Value> = serde_json::from_str(examples).unwrap();
+        examples.iter().map(|one| one["line"].as_str().unwrap().as_bytes().to_vec()).collect()
+    }
+
+    #[test]
+    fn a_line_tells_the_level_of_the_lines_that_begin_alike() {
+        for (line, alike, others) in [
+            (
+                "2026-01-02T03:04:05.123456Z ERROR worker-7: failed",
+                &["2031-12-30T23:59:59.000000Z ERROR in x"][..],
+                &["2026-01-02T03:04:05.123456Z INFO  worker", "2026-01-02T03:04:05.123456Z E"][..],
+            ),
+            (
+                r#"{"time": "2026-01-02T03:04:05.123Z", "level": "warn", "msg": "a"}"#,
+                &[r#"{"time": "2026-01-02T13:04:06.999Z", "level": "warn", "n": 1}"#],
+                &[r#"{"time": "2026-01-02T03:04:05.123Z", "level": "info"}"#, "{"],
+            ),
+            ("[12:00:00] [main/WARN]: text", &["[23:59:59] [main/WARN]: \t"], &["\t[main/WARN]"]),
+        ] {
+            let mut shapes = LevelShapes::default();
+            shapes.learn(line.as_bytes());
+            for alike in [&[line], alike].concat() {
+                let known = shapes.level_of(format!("{alike}\nnext").as_bytes());
+                assert_eq!(known.map(|(level, _)| level), level_of(line.as_bytes()), "{alike}");
+                assert!(known.is_some(), "{alike}");
+            }
+            for other in others {
+                let text = format!("{other}\n{line}");
+                assert_eq!(shapes.level_of(text.as_bytes()), None, "{other}");
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 192, ..ProptestConfig::default() })]
+        #[test]
+        fn lines_of_known_shapes_have_the_levels_of_the_rules(
+            chosen in proptest::collection::vec(any::<Index>(), 1..9),
+            changes in proptest::collection::vec(
+                (any::<Index>(), any::<Index>(), prop_oneof![
+                    (b' '..=b'~').boxed(), select(b"0123456789EIW\t\r\x1b\xc3".to_vec()).boxed(),
+                ]),
+                0..60,
+            ),
+            wanted in select(vec![Level::Error, Level::Warning, Level::Notice, Level::Debug]),
+            or_worse: bool,
+        ) {
+            let examples = examples();
+            let chosen: Vec<&Vec<u8>> = chosen.iter().map(|one| one.get(&examples)).collect();
+            // Each of them often, as in a log, and every line with a change or more.
+            let mut lines: Vec<Vec<u8>> = (0..8).flat_map(|_| chosen.iter().map(|&line| line.clone())).collect();
+            for (line, at, byte) in &changes {
+                let line = line.index(lines.len());
+                let line = &mut lines[line];
+                if !line.is_empty() {
+                    let at = at.index(line.len());
+                    line[at] = *byte;
+                }
+            }
+            let text = lines.join(&b'\n');
+            let filter = LevelFilter { level: wanted, or_worse };
+            let mut shapes = LevelShapes::default();
+            for _ in 0..2 {
+                let mut found = Vec::new();
+                filter.for_each_line(&text, &mut shapes, |_, line| {
+                    found.push(line.to_vec());
+                    true
+                });
+                let fits: Vec<Vec<u8>> =
+                    lines.iter().filter(|line| filter.accepts(line)).cloned().collect();
+                prop_assert_eq!(found, fits);
+            }
+        }
+    }
+}
