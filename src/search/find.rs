@@ -213,7 +213,10 @@ mod tests {
     use super::*;
     use crate::render::Level;
     use crate::search::pattern::PatternSpec;
+    use crate::search::scan::tests::enveloped;
     use crate::search::snapshot::tests::snapshot_of;
+    use proptest::prelude::*;
+    use proptest::sample::Index;
 
     fn find(snapshot: &Snapshot, spec: &PatternSpec, request: FindRequest) -> Find {
         let mut find = Find::new(snapshot.clone(), Pattern::new(spec).unwrap(), request).unwrap();
@@ -293,5 +296,59 @@ mod tests {
         assert_eq!(find(&snapshot, &others, ALL).take(), [(0, 1), (10, 1)]);
         let neither = PatternSpec { invert: true, ..of(Level::Error) };
         assert_eq!(find(&snapshot, &neither, ALL).take(), [(10, 1), (19, 1)]);
+    }
+
+    /// The offsets of the rows of a terminal that is fed the whole log, of those that match.
+    fn accepted(snapshot: &Snapshot, log: &[u8], pattern: &Pattern) -> Vec<u64> {
+        let mut rows: Vec<Row> = Vec::new();
+        let mut terminal = snapshot.terminal(Offset(0));
+        for piece in log.chunks(1 << 16) {
+            let patch = terminal.feed(piece);
+            rows.retain(|row| row.offset < patch.from);
+            rows.extend(patch.rows().cloned());
+        }
+        let matching = rows.iter().filter(|row| pattern.accepts(row.text().as_bytes()));
+        matching.map(|row| row.offset).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+        #[test]
+        fn many_lines_at_once_give_the_rows_that_match_one_by_one(
+            chosen in proptest::collection::vec((any::<Index>(), 0..12u32), 1..40),
+            times in 1usize..60,
+            container in proptest::option::of(any::<bool>()),
+        ) {
+            let examples = include_str!("../../tests/it/levels.json");
+            let examples: Vec<serde_json::Value> = serde_json::from_str(examples).unwrap();
+            let line = |(one, form): &(Index, u32)| {
+                let line = one.get(&examples)["line"].as_str().unwrap();
+                match form {
+                    0 => format!("\x1b[31m{line}\x1b[0m\n"),
+                    1 => format!("{line}\r\n"),
+                    2 => format!("old\r{line}\x1b[K\n"),
+                    3 => format!("{{\"level\":\"error\",\"msg\":{}}}\n", serde_json::json!(line)),
+                    _ => format!("{line}\n"),
+                }
+            };
+            let log = chosen.iter().map(line).collect::<String>().repeat(times).into_bytes();
+            let log = container.map_or(log.clone(), |is_docker| enveloped(&log, is_docker));
+            let (snapshot, _directory) = snapshot_of(&log);
+            let level = |level, or_worse| PatternSpec { level: Some(level), or_worse, ..PatternSpec::default() };
+            let fields = PatternSpec { fields: Some("level=error".to_owned()), ..PatternSpec::default() };
+            for spec in [
+                level(Level::Error, false),
+                level(Level::Warning, true),
+                fields,
+                text("error"),
+                PatternSpec { has_case: true, ..text("error") },
+            ] {
+                let request = FindRequest { rows_max: usize::MAX, ..ALL };
+                let found = find(&snapshot, &spec, request).take();
+                let found: Vec<u64> = found.into_iter().map(|(offset, _)| offset).collect();
+                let wanted = accepted(&snapshot, &log, &Pattern::new(&spec).unwrap());
+                prop_assert_eq!(found, wanted, "{:?}", spec);
+            }
+        }
     }
 }

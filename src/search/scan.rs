@@ -536,7 +536,7 @@ pub(super) mod tests {
     }
 
     /// Each line of the log in an envelope of CRI or Docker's, of which some are cut in two.
-    fn enveloped(log: &[u8], is_docker: bool) -> Vec<u8> {
+    pub(crate) fn enveloped(log: &[u8], is_docker: bool) -> Vec<u8> {
         let text = String::from_utf8_lossy(log);
         let mut enveloped = b"2026-11-28T14:02:07Z stdout F first\n".to_vec();
         let mut put = |stream: &str, part: &str, end: &str| {
