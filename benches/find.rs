@@ -1,8 +1,9 @@
 //! Random access to a big log: finding, rows in its middle, line numbers.
 //!
 //! `cargo bench --bench find`; words after `--` select from `find`, `rows` and
-//! `fields`. `GIB=1` is the size
-//! of the logs that are searched, `ROWS_GIB=4` that of the log whose rows are requested.
+//! `fields`. `GIB=1` is the size of the logs that are searched, `ROWS_GIB=4` that of the log whose rows
+//! are requested. `BEFORE=target/before/tailcast` is another build of the program, which takes turns with
+//! this one.
 
 #![allow(
     dead_code,
@@ -19,6 +20,7 @@ mod stage;
 
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -26,10 +28,9 @@ use std::time::Instant;
 use grep_regex::{RegexMatcher, RegexMatcherBuilder};
 use grep_searcher::{BinaryDetection, Searcher, SearcherBuilder, Sink, SinkMatch};
 use serde_json::Value;
-use stage::{Server, Stage, get, heading, median, range, row, setting};
+use stage::contest::{Contender, Turn, alone, cpu_of_children, print_contest, print_heads};
+use stage::{Server, Stage, get, heading, range, row, setting};
 
-/// Rounds of each search. The programs take turns.
-const ROUNDS: usize = 3;
 /// The number of requests for rows.
 const TIMES: u64 = 40;
 /// One line in this many contains the rare text.
@@ -113,7 +114,7 @@ impl Sink for Counted {
 }
 
 /// The search engine alone, on the bytes of the file: the best possible speed.
-fn engine(log: &Path, search: &Search) -> u64 {
+fn engine(log: &Path, search: &Search) -> Option<Turn> {
     let matcher: RegexMatcher = RegexMatcherBuilder::new()
         .line_terminator(Some(b'\n'))
         .multi_line(true)
@@ -123,30 +124,111 @@ fn engine(log: &Path, search: &Search) -> u64 {
         .unwrap();
     let mut searcher =
         SearcherBuilder::new().line_number(false).binary_detection(BinaryDetection::none()).build();
-    let mut counted = Counted(0);
-    searcher.search_reader(matcher, File::open(log).unwrap(), &mut counted).unwrap();
-    counted.0
+    alone(size(log), || {
+        let mut counted = Counted(0);
+        searcher.search_reader(matcher, File::open(log).unwrap(), &mut counted).unwrap();
+        counted.0
+    })
 }
 
-fn grep(log: &Path, search: &Search) -> u64 {
-    let mut command = Command::new("grep");
-    command.args(["-c", if search.is_regex { "-P" } else { "-F" }]);
-    if !search.has_case {
-        command.arg("-i");
+/// Calls `look` with the whole lines of each block of a file, read into one buffer.
+fn blocks(log: &Path, mut look: impl FnMut(&[u8]) -> u64) -> u64 {
+    let file = File::open(log).unwrap();
+    let mut buffer = vec![0; 256 * 1024];
+    let (mut at, mut sum) = (0, 0);
+    loop {
+        let read = file.read_at(&mut buffer, at).unwrap();
+        let end = memchr::memrchr(b'\n', &buffer[..read]).map_or(read, |newline| newline + 1);
+        if end == 0 {
+            return sum;
+        }
+        sum += look(&buffer[..end]);
+        at += end as u64;
     }
-    let output =
-        command.arg("--").arg(search.pattern).arg(log).stdin(Stdio::null()).output().unwrap();
-    String::from_utf8(output.stdout).unwrap().trim().parse().unwrap()
 }
 
-fn tailcast(server: &Server, log: &Path, search: &Search) -> u64 {
-    let pattern: String = search.pattern.bytes().map(|byte| format!("%{byte:02x}")).collect();
-    let (regex, case) = (u8::from(search.is_regex), u8::from(search.has_case));
-    let target = format!("/_/find{}?q={pattern}&regex={regex}&case={case}&max=1", log.display());
-    let text = body(server, &target);
+/// What every reader of lines does at least: it reads the file and counts the newlines.
+fn bare_loop(log: &Path) -> Option<Turn> {
+    alone(size(log), || blocks(log, |block| memchr::memchr_iter(b'\n', block).count() as u64))
+}
+
+/// A parser of JSON, which skips one value for each line.
+fn parser(log: &Path) -> Option<Turn> {
+    alone(size(log), || {
+        blocks(log, |block| {
+            let lines = block.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
+            let skip = |line| serde_json::from_slice::<serde::de::IgnoredAny>(line).is_ok();
+            lines.filter(|line| skip(line)).count() as u64
+        })
+    })
+}
+
+/// A program that prints how many lines match. `None` if it is not installed.
+fn program(name: &str, flags: &[&str], pattern: &str, log: &Path) -> Option<Turn> {
+    let mut command = Command::new(name);
+    command.args(flags).arg("--").arg(pattern).arg(log).stdin(Stdio::null());
+    let (began, before) = (Instant::now(), cpu_of_children());
+    let output = command.output().ok()?;
+    let (took, cpu) = (began.elapsed().as_secs_f64(), cpu_of_children() - before);
+    let rows = String::from_utf8(output.stdout).unwrap().trim().parse().ok();
+    Some(Turn { rows, bytes: size(log), cpu, took })
+}
+
+fn peer<'a>(name: &'static str, search: &'a Search, log: &'a Path) -> Contender<'a> {
+    let mut flags = vec!["-c"];
+    flags.extend(match (name, search.is_regex) {
+        (_, false) => Some("-F"),
+        ("grep", true) => Some("-P"),
+        _ => None,
+    });
+    flags.extend((!search.has_case).then_some("-i"));
+    Contender::new(name, move || program(name, &flags, search.pattern, log))
+}
+
+/// Asks a server for a search to its end, which lists at most one row.
+fn tailcast(server: &Server, log: &Path, question: &str, query: &str) -> Option<Turn> {
+    let (began, before) = (Instant::now(), server.cpu_of_threads());
+    let text = body(server, &format!("/_/{question}{}?{query}&max=1", log.display()));
+    let (took, cpu) = (began.elapsed().as_secs_f64(), server.cpu_of_threads() - before);
     let done: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
-    assert_eq!(done["complete"], true, "{done}");
-    done["rows"].as_u64().unwrap()
+    // An earlier build may not get through in the time that a search has.
+    let rows = done["rows"].as_u64().filter(|_| done["complete"] == true);
+    Some(Turn { rows, bytes: done["scanned"].as_u64().unwrap(), cpu, took })
+}
+
+impl Search {
+    fn query(&self) -> String {
+        let pattern: String = self.pattern.bytes().map(|byte| format!("%{byte:02x}")).collect();
+        let (regex, case) = (u8::from(self.is_regex), u8::from(self.has_case));
+        format!("q={pattern}&regex={regex}&case={case}")
+    }
+}
+
+/// The present build, and the one that `BEFORE` names, which take turns.
+struct Builds {
+    present: Server,
+    before: Option<Server>,
+}
+
+impl Builds {
+    fn new(directory: &Path) -> Self {
+        let before = std::env::var_os("BEFORE");
+        Self {
+            present: Server::tailcast(directory),
+            before: before.map(|program| Server::build(&program, directory)),
+        }
+    }
+
+    fn contenders<'a>(
+        &'a self,
+        log: &'a Path,
+        question: &'a str,
+        query: &'a str,
+    ) -> Vec<Contender<'a>> {
+        let asked = |server: &'a Server| move || tailcast(server, log, question, query);
+        let before = self.before.iter().map(|server| Contender::new("before", asked(server)));
+        [Contender::new("tailcast", asked(&self.present))].into_iter().chain(before).collect()
+    }
 }
 
 fn find(stage: &Stage) {
@@ -155,80 +237,67 @@ fn find(stage: &Stage) {
         fill(&log, setting("GIB", 1) << 30, is_coloured);
         let gigabytes = size(&log) as f64 / 1e9;
         let kind = if is_coloured { "with a coloured word in each line" } else { "plain" };
-        println!("\n## finding in {gigabytes:.2} GB, {kind}; GB/s\n");
-        row(&[
-            &"what",
-            &"rows",
-            &"tailcast",
-            &"engine alone",
-            &"tailcast / engine",
-            &"`grep -c`",
-            &"tailcast / grep",
-        ]);
-        println!("|---|---:|---:|---:|---:|---:|---:|");
-        let server = Server::tailcast(stage.path());
-        for search in &SEARCHES {
-            let mut speeds = [const { Vec::new() }; 3];
-            let mut rows = 0;
-            for round in 0..ROUNDS {
-                for turn in 0..speeds.len() {
-                    let at = (round + turn) % speeds.len();
-                    let began = Instant::now();
-                    let count = match at {
-                        0 => tailcast(&server, &log, search),
-                        1 => engine(&log, search),
-                        _ => grep(&log, search),
-                    };
-                    speeds[at].push(gigabytes / began.elapsed().as_secs_f64());
-                    if at == 0 {
-                        rows = count;
-                    } else if !(is_coloured && search.is_regex) {
-                        assert!(rows == 0 || count == rows, "{}: {count}, not {rows}", search.name);
-                    }
-                }
+        println!("\n## finding in {gigabytes:.2} GB, {kind}; GB per second of CPU\n");
+        let builds = Builds::new(stage.path());
+        for (nth, search) in SEARCHES.iter().enumerate() {
+            let query = search.query();
+            let mut contenders = builds.contenders(&log, "find", &query);
+            contenders.push(Contender::new("engine alone", || engine(&log, search)));
+            contenders.extend(["rg", "grep"].map(|name| peer(name, search, &log)));
+            if nth == 0 {
+                print_heads("what", &contenders);
             }
-            let ratio = |of: usize| {
-                median(speeds[0].iter().zip(&speeds[of]).map(|(one, other)| one / other).collect())
-            };
-            row(&[
-                &search.name,
-                &rows,
-                &range(&speeds[0]),
-                &range(&speeds[1]),
-                &format!("{:.2}", ratio(1)),
-                &range(&speeds[2]),
-                &format!("{:.2}", ratio(2)),
-            ]);
+            // The programs see the colours.
+            let agree = !(is_coloured && search.is_regex);
+            print_contest(search.name, &mut contenders, agree);
         }
-        levels(&server, &log, gigabytes);
-        println!("peak memory of the server: {:.1} MiB", server.peak() / 1048576.0);
+        levels(&builds, &log);
+        println!("peak memory of the server: {:.1} MiB", builds.present.peak() / 1048576.0);
+    }
+    let log = stage.path().join("access.log");
+    fill_access(&log, setting("GIB", 1) << 30);
+    println!("\n## an access log of {:.2} GB, whose lines state no level", size(&log) as f64 / 1e9);
+    levels(&Builds::new(stage.path()), &log);
+}
+
+/// Writes a log of requests.
+fn fill_access(path: &Path, bytes: u64) {
+    let mut file = BufWriter::with_capacity(1 << 20, File::create(path).unwrap());
+    let (mut written, mut number) = (0, 0u64);
+    while written < bytes {
+        let line = format!(
+            "10.0.{}.{} - - [29/Nov/2026:18:{:02}:{:02} +0000] \"GET /api/v1/items/{}?page={} HTTP/1.1\" {} {} \"https://example.com/list\" \"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36\"\n",
+            number % 256,
+            number * 7 % 256,
+            number / 6000 % 60,
+            number / 100 % 60,
+            number * 2_654_435_761 % 1_000_000,
+            number % 17,
+            [200, 200, 304, 404][(number * 7 % 4) as usize],
+            number * 7919 % 90_000
+        );
+        file.write_all(line.as_bytes()).unwrap();
+        written += line.len() as u64;
+        number += 1;
+    }
+    file.flush().unwrap();
+}
+
+/// Finds the rows of a level, beside a bare loop.
+fn levels(builds: &Builds, log: &Path) {
+    println!("\n### rows of a level; GB per second of CPU\n");
+    for (nth, (level, query)) in LEVELS.iter().enumerate() {
+        let mut contenders = builds.contenders(log, "find", query);
+        contenders.push(Contender::new("bare loop", || bare_loop(log)));
+        if nth == 0 {
+            print_heads("level", &contenders);
+        }
+        print_contest(level, &mut contenders, false);
     }
 }
 
-/// Finds the rows of a level, in turns with the text that most of them contain.
-fn levels(server: &Server, log: &Path, gigabytes: f64) {
-    println!("\n### rows of a level, beside `ERROR` as a text; GB/s\n");
-    row(&[&"level", &"rows", &"the level", &"the text", &"level / text"]);
-    println!("|---|---:|---:|---:|---:|");
-    for (level, query) in [("error", "level=error"), ("warning or worse", "level=error,warning")] {
-        let (mut speeds, mut rows) = ([const { Vec::new() }; 2], Value::Null);
-        for round in 0..2 * ROUNDS {
-            let query = [query, "q=ERROR&case=1"][round % 2];
-            let target = format!("/_/find{}?{query}&max=1", log.display());
-            let began = Instant::now();
-            let text = body(server, &target);
-            speeds[round % 2].push(gigabytes / began.elapsed().as_secs_f64());
-            let done: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
-            assert_eq!(done["complete"], true, "{done}");
-            if round % 2 == 0 {
-                rows = done["rows"].clone();
-            }
-        }
-        let pairs = speeds[0].iter().zip(&speeds[1]);
-        let ratio = median(pairs.map(|(level, text)| level / text).collect());
-        row(&[&level, &rows, &range(&speeds[0]), &range(&speeds[1]), &format!("{ratio:.2}")]);
-    }
-}
+const LEVELS: [(&str, &str); 2] =
+    [("error", "level=error"), ("warning or worse", "level=error,warning")];
 
 fn milliseconds(look: impl FnOnce()) -> f64 {
     let began = Instant::now();
@@ -333,46 +402,46 @@ fn fill_json(path: &Path, bytes: u64) {
     file.flush().unwrap();
 }
 
-/// Conditions on fields, beside a search for newlines in the same way and, on fewer bytes, `jq`.
+/// Conditions on fields, beside a parser of JSON alone and, on fewer bytes, `jq`.
 fn fields(stage: &Stage) {
     let log = stage.path().join("fields.log");
     fill_json(&log, setting("GIB", 1) << 30);
     let few = stage.path().join("few.log");
     fill_json(&few, 64 << 20);
-    let server = Server::tailcast(stage.path());
-    println!("\n## conditions on the fields of {:.2} GB of JSON; GB/s\n", size(&log) as f64 / 1e9);
-    row(&[&"what", &"rows", &"tailcast", &"`jq` on 64 MiB"]);
-    println!("|---|---:|---:|---:|");
+    let builds = Builds::new(stage.path());
+    let gigabytes = size(&log) as f64 / 1e9;
+    println!("\n## conditions on the fields of {gigabytes:.2} GB of JSON; GB per second of CPU\n");
     let encoded =
         |text: &str| -> String { text.bytes().map(|byte| format!("%{byte:02x}")).collect() };
-    for (conditions, program) in CONDITIONS {
-        let target = format!("/_/find{}?where={}&max=1", log.display(), encoded(conditions));
-        let (mut speeds, mut rows) = (Vec::new(), Value::Null);
-        for _ in 0..ROUNDS {
-            let began = Instant::now();
-            let text = body(&server, &target);
-            let done: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
-            assert_eq!(done["complete"], true, "{done}");
-            speeds.push(size(&log) as f64 / 1e9 / began.elapsed().as_secs_f64());
-            rows = done["rows"].clone();
+    for (nth, (conditions, _)) in CONDITIONS.iter().enumerate() {
+        let query = format!("where={}", encoded(conditions));
+        let mut contenders = builds.contenders(&log, "find", &query);
+        contenders.push(Contender::new("`serde_json` alone", || parser(&log)));
+        if nth == 0 {
+            print_heads("what", &contenders);
         }
-        let began = Instant::now();
-        let jq = Command::new("jq").args(["-c", program]).arg(&few).stdout(Stdio::null()).status();
-        let beside = match jq {
-            Ok(status) if status.success() && !program.is_empty() => {
-                format!("{:.3}", size(&few) as f64 / 1e9 / began.elapsed().as_secs_f64())
-            }
-            _ => String::new(),
-        };
-        row(&[&format!("`{conditions}`"), &rows, &range(&speeds), &beside]);
+        print_contest(&format!("`{conditions}`"), &mut contenders, false);
     }
-    let target = format!("/_/fields{}?field=status", log.display());
-    let began = Instant::now();
-    let text = body(&server, &target);
-    let done: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
-    assert_eq!(done["complete"], true, "{done}");
-    let speed = size(&log) as f64 / 1e9 / began.elapsed().as_secs_f64();
-    row(&[&"the values of `status`", &done["with_field"], &format!("{speed:.2}"), &""]);
+    println!("\n### `jq` on 64 MiB of them; GB per second of CPU\n");
+    for (conditions, program) in CONDITIONS {
+        if let Some(speed) = jq(program, &few) {
+            row(&[&format!("`{conditions}`"), &format!("{speed:.3}")]);
+        }
+    }
+    levels(&builds, &log);
+    println!("\n### the values of `status`; GB per second of CPU\n");
+    let mut contenders = builds.contenders(&log, "fields", "field=status");
+    contenders.push(Contender::new("`serde_json` alone", || parser(&log)));
+    print_heads("what", &contenders);
+    print_contest("all of them", &mut contenders, false);
+}
+
+/// The speed of `jq`, in GB per second of CPU. `None` if it is not installed, or has no such program.
+fn jq(program: &str, log: &Path) -> Option<f64> {
+    let before = cpu_of_children();
+    let jq = Command::new("jq").args(["-c", program]).arg(log).stdout(Stdio::null()).status();
+    let is_done = jq.is_ok_and(|status| status.success()) && !program.is_empty();
+    is_done.then(|| size(log) as f64 / 1e9 / (cpu_of_children() - before))
 }
 
 fn main() {

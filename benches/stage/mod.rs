@@ -1,8 +1,10 @@
 //! Shared by the benches: servers as processes, the load client, and the printing of tables.
 
+pub mod contest;
 pub mod figures;
 pub mod peers;
 
+use std::ffi::OsStr;
 use std::fmt::Display;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -112,7 +114,12 @@ impl Server {
     }
 
     pub fn tailcast(directory: &Path) -> Self {
-        Self::start(Self::command(directory, &["--port", "0"]))
+        Self::build(TAILCAST.as_ref(), directory)
+    }
+
+    /// Another build of the program.
+    pub fn build(program: &OsStr, directory: &Path) -> Self {
+        Self::start(Self::command(program, directory, &["--port", "0"]))
     }
 
     /// With TLS, and a unix socket without it for the health answer.
@@ -123,13 +130,13 @@ impl Server {
         let (chain, key) = (path("chain.pem"), path("key.pem"));
         let flags = ["--listen", "127.0.0.1:0", "--listen", &socket];
         let flags = [&flags[..], &["--tls-cert", &chain, "--tls-key", &key]].concat();
-        let mut server = Self::start(Self::command(directory, &flags));
+        let mut server = Self::start(Self::command(TAILCAST.as_ref(), directory, &flags));
         server.tls = Some(tls);
         server
     }
 
-    fn command(directory: &Path, flags: &[&str]) -> Command {
-        let mut command = Command::new(TAILCAST);
+    fn command(program: &OsStr, directory: &Path, flags: &[&str]) -> Command {
+        let mut command = Command::new(program);
         // The access log is not part of the measurement.
         command.env("TAILCAST_LOG", "warn").args(["serve", "--max-viewers", "20000"]);
         command.args(flags).arg(directory);

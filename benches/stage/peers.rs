@@ -92,7 +92,7 @@ impl Server {
         std::fs::create_dir(&own).unwrap();
         let spool = spool.display().to_string();
         let flags = ["--port", "0", "--nats", &url, "--spool", &spool];
-        let mut server = Self::start(Self::command(&own, &flags));
+        let mut server = Self::start(Self::command(super::TAILCAST.as_ref(), &own, &flags));
         server.machine = "/@machine";
         server.others = vec![agent, broker];
         server.store = Some(store);
