@@ -1,4 +1,4 @@
-//! A delivery to a viewer allocates no memory.
+//! A delivery to a viewer allocates no memory, and neither does a line that is rendered.
 //!
 //! This is a test program of its own, because it counts with its own allocator. The allocator
 //! counts for one thread, on which the whole server runs, except its file reads. The viewers run on
@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use allocation_counter::measure;
 use tailcast::log::Access;
+use tailcast::render::Terminal;
 use tailcast::serve::{Server, Settings};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -141,5 +142,31 @@ fn a_delivery_allocates_nothing() {
             more < 0.1,
             "{protocol:?}: {some} for {VIEWERS} viewers, {twice} for twice as many"
         );
+    }
+}
+
+/// Feeds a log to a terminal in pieces, as a session does, and writes its rows as HTML.
+fn render(terminal: &mut Terminal, log: &str, html: &mut String) {
+    for piece in log.as_bytes().chunks(8 * 1024) {
+        html.clear();
+        terminal.feed(piece).rows().for_each(|row| row.write_html(html));
+    }
+}
+
+#[test]
+fn lines_are_rendered_without_allocations() {
+    const LINES: usize = 2000;
+    let plain = |number| format!("2026-03-14T15:09:26Z request {number} took 3 ms\n");
+    // It begins like a line with a stamp of GitLab.
+    let coloured = |number| {
+        format!("2026-03-14T15:09:26.{number:06}Z \x1b[32mINFO\x1b[0m took \x1b[1m3\x1b[0m ms\n")
+    };
+    let logs: [String; 2] = [(0..LINES).map(plain).collect(), (0..LINES).map(coloured).collect()];
+    for log in logs {
+        let (mut terminal, mut html) = (Terminal::new(0), String::with_capacity(1 << 20));
+        render(&mut terminal, &log, &mut html);
+        let spent = measure(|| render(&mut terminal, &log, &mut html)).count_total;
+        // A line that is cut between two pieces may need larger buffers than the lines before it.
+        assert!(spent < LINES as u64 / 20, "{spent} allocations for {LINES} lines");
     }
 }

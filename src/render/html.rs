@@ -28,6 +28,10 @@ pub(super) fn write(row: &Row, from: usize, out: &mut String) {
                 }
                 link = target;
             }
+            if style.is_plain() {
+                escape(text, out);
+                continue;
+            }
             let tags = tags.of(style);
             out.push_str(&tags.open);
             escape(text, out);

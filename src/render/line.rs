@@ -26,6 +26,10 @@ const SIMPLE_RUNS_MAX: usize = 32;
 const PARTS_BYTES: usize = 128;
 const RUNS_USUAL: usize = 4;
 
+/// Final lines with larger buffers are not used again. Most lines are shorter.
+const SPARE_BYTES_MAX: usize = 256;
+const SPARE_RUNS_MAX: usize = 16;
+
 /// At the start of a line it is no text, and must not hide the line's level or marker.
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
@@ -54,6 +58,18 @@ pub(super) struct Line {
     measured: Option<usize>,
     /// Whether each byte of the text is one column, if that is known since the text changed.
     is_ascii: Option<bool>,
+    /// Empty styles of an earlier line, for their buffers.
+    spare: Spare,
+}
+
+/// Buffers that are not copied with a line.
+#[derive(Debug, Default)]
+struct Spare(Option<Box<Styled>>);
+
+impl Clone for Spare {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
 }
 
 impl Line {
@@ -64,7 +80,29 @@ impl Line {
             continues: false,
             measured: None,
             is_ascii: None,
+            spare: Spare::default(),
         }
+    }
+
+    /// Whether its buffers may be used again.
+    pub(super) fn is_small(&self) -> bool {
+        let styled = self.row.styled.as_deref();
+        let has_few_runs = styled.is_none_or(|styled| styled.runs.capacity() <= SPARE_RUNS_MAX);
+        self.cells.is_none() && has_few_runs && self.row.text.capacity() <= SPARE_BYTES_MAX
+    }
+
+    /// Becomes a new line without cells, with the buffers of this one.
+    pub(super) fn renew(&mut self, offset: u64) {
+        if let Some(mut styled) = self.row.styled.take() {
+            styled.runs.clear();
+            styled.links.clear();
+            self.spare.0 = Some(styled);
+        }
+        let row = &mut self.row;
+        row.text.clear();
+        row.note = None;
+        (row.offset, row.ended, row.cut, row.edited) = (offset, false, false, false);
+        (self.continues, self.measured, self.is_ascii) = (false, None, None);
     }
 
     pub(super) fn row(&mut self) -> &mut Row {
@@ -380,9 +418,12 @@ impl Line {
             if pen.link.is_none() && pen.style.is_plain() {
                 return true;
             }
-            let mut runs = Vec::with_capacity(RUNS_USUAL);
-            runs.extend((start > 0).then_some(Run { end: start, style: Style::default() }));
-            self.row.styled = Some(Box::new(Styled { runs, links: Vec::new() }));
+            let mut styled = self.spare.0.take().unwrap_or_else(|| {
+                let runs = Vec::with_capacity(RUNS_USUAL);
+                Box::new(Styled { runs, links: Vec::new() })
+            });
+            styled.runs.extend((start > 0).then_some(Run { end: start, style: Style::default() }));
+            self.row.styled = Some(styled);
         }
         let Some(styled) = self.row.styled.as_deref_mut() else { return true };
         let mut style = pen.style;

@@ -95,15 +95,7 @@ impl Screen {
                     return stamp.len;
                 }
                 Err(NoStamp::Other) => self.no_stamp(),
-                Err(NoStamp::Unfinished) => {
-                    self.line_start = LineStart::Unfinished(Box::new(Unfinished {
-                        text: text.to_owned(),
-                        at: at.offset(),
-                        before: self.lines[self.row].clone(),
-                        column: self.column,
-                        last_char: self.last_char,
-                    }));
-                }
+                Err(NoStamp::Unfinished) => self.begin_unfinished(text, at),
             },
             LineStart::Unfinished(mut unfinished) => {
                 unfinished.text.push_str(text);
@@ -112,7 +104,10 @@ impl Screen {
                         self.take_back(*unfinished, &stamp);
                         return text.len();
                     }
-                    Err(NoStamp::Other) => self.no_stamp(),
+                    Err(NoStamp::Other) => {
+                        self.spare_start = Some(unfinished);
+                        self.no_stamp();
+                    }
                     Err(NoStamp::Unfinished) => {
                         self.line_start = LineStart::Unfinished(unfinished);
                     }
@@ -121,6 +116,24 @@ impl Screen {
             LineStart::Past => {}
         }
         0
+    }
+
+    fn begin_unfinished(&mut self, text: &str, at: Place<'_>) {
+        let line = &self.lines[self.row];
+        let (at, column, last_char) = (at.offset(), self.column, self.last_char);
+        let unfinished = match self.spare_start.take() {
+            Some(mut spare) => {
+                text.clone_into(&mut spare.text);
+                spare.before.copy(line);
+                (spare.at, spare.column, spare.last_char) = (at, column, last_char);
+                spare
+            }
+            None => {
+                let (text, before) = (text.to_owned(), line.clone());
+                Box::new(Unfinished { text, at, before, column, last_char })
+            }
+        };
+        self.line_start = LineStart::Unfinished(unfinished);
     }
 
     /// Something other than text comes: what was written is the whole beginning of the line.

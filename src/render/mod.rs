@@ -55,6 +55,7 @@ mod screen;
 mod screen_modes;
 mod sequence;
 mod size;
+mod spare;
 mod stamp;
 mod style;
 mod tags;

@@ -13,11 +13,11 @@ use super::ci_marker::{self, CiMarker};
 use super::envelopes::LeftLine;
 use super::group::Groups;
 use super::line::{Line, Pen};
-use super::line_start::{Continuable, LineStart};
+use super::line_start::{Continuable, LineStart, Unfinished};
 use super::returns::{Returns, Undivided};
 use super::screen_modes::ScreenModes;
 use super::size::{ScreenRow, ScreenSize};
-use super::{COLUMNS_MAX, Patch, SCREEN_ROWS, cells};
+use super::{COLUMNS_MAX, Patch, SCREEN_ROWS, cells, spare};
 
 #[derive(Clone, Debug)]
 pub(super) struct Saved {
@@ -59,6 +59,8 @@ pub(super) struct Screen {
     /// The row on which the last way up ended, if the program has only written lines since.
     pub(super) landing: Option<usize>,
     pub(super) line_start: LineStart,
+    /// A start of a line that had no stamp, for its buffers.
+    pub(super) spare_start: Option<Box<Unfinished>>,
     /// The next line may continue the present one.
     pub(super) joins_next: bool,
     /// Where the line before ended, if the present one may continue it.
@@ -101,6 +103,7 @@ impl Screen {
             covered: None,
             landing: None,
             line_start: LineStart::Fresh,
+            spare_start: None,
             joins_next: false,
             continuable: None,
             left_lines: Vec::new(),
@@ -164,7 +167,7 @@ impl Screen {
     pub(super) fn settle(&mut self) {
         debug_assert!(self.top <= self.row && self.row < self.lines.len());
         let top = self.top.min(self.row);
-        self.lines.drain(..top);
+        spare::keep(self.lines.drain(..top));
         self.row -= top;
         self.page.scroll(top);
         if let Some(undivided) = &mut self.undivided {
@@ -209,7 +212,7 @@ impl Screen {
             last.row().ended = true;
         }
         self.touch(self.lines.len() - 1);
-        self.lines.push(Line::new(offset));
+        self.lines.push(spare::line(offset));
         self.top = self.top.max(self.lines.len().saturating_sub(SCREEN_ROWS));
         true
     }

@@ -129,6 +129,27 @@ pub fn may_be_stamped([first, after_digits, stream]: [u8; 3]) -> bool {
     (first == b'[') | (first == MARK[0]) | (after_digits == b'Z') | ((stream | 0x0a) == b'O')
 }
 
+/// Why text that begins with a date to the second is no stamp without brackets, as far as that shows
+/// in what is behind the date. None if the date has to be read, too.
+fn without_bare_shape(text: &[u8]) -> Option<NoStamp> {
+    let (end, rest) = text.get(SECOND_BYTES + BARE_DIGITS_MIN as usize..)?.split_at_checked(2)?;
+    match end {
+        b"Z " => {}
+        [digit, b'Z'] if digit.is_ascii_digit() => return None,
+        _ => return Some(NoStamp::Other),
+    }
+    let fits: [fn(u8) -> bool; 4] = [
+        |byte| byte.is_ascii_hexdigit(),
+        |byte| byte.is_ascii_hexdigit(),
+        |byte| matches!(byte, b'O' | b'E'),
+        |byte| matches!(byte, b' ' | b'+'),
+    ];
+    if !rest.iter().zip(fits).all(|(byte, fits)| fits(*byte)) {
+        return Some(NoStamp::Other);
+    }
+    (rest.len() < fits.len()).then_some(NoStamp::Unfinished)
+}
+
 struct Reader<'l> {
     line: &'l [u8],
     at: usize,
@@ -137,6 +158,9 @@ struct Reader<'l> {
 
 impl Reader<'_> {
     fn bare(&mut self) -> Result<Stamp, NoStamp> {
+        if let Some(no_stamp) = without_bare_shape(self.line.get(self.at..).unwrap_or_default()) {
+            return Err(no_stamp);
+        }
         let time = self.time(b"T", b".")?;
         if time.digits < BARE_DIGITS_MIN {
             return Err(NoStamp::Other);
