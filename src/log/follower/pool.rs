@@ -82,16 +82,19 @@ impl Pool {
         let id = state.schedule.add(device);
         state.jobs.insert(id, Arc::new(Mutex::new(job)));
         set_wake(id);
-        self.0.call_worker(&mut state);
+        let called = self.0.call_worker(&mut state);
         self.0.set_timer(&mut state, Instant::now() + TIMER_SLEEP_MAX);
+        drop(state);
+        unpark(called);
     }
 
     /// Makes a job run soon.
     pub(super) fn wake(&self, id: Id) {
         let mut state = self.0.state.lock();
-        if state.schedule.wake(id) {
-            self.0.call_worker(&mut state);
-        }
+        let called = state.schedule.wake(id).then(|| self.0.call_worker(&mut state)).flatten();
+        // A thread that runs at once finds the state unlocked.
+        drop(state);
+        unpark(called);
     }
 
     /// Runs all jobs until they have ended, and waits for their threads for at most this long.
@@ -111,19 +114,22 @@ impl Pool {
 }
 
 impl Shared {
-    /// Makes a thread run what is queued: an idle one, or a new one.
-    fn call_worker(self: &Arc<Self>, state: &mut PoolState) {
+    /// Makes a thread run what is queued: an idle one, which the caller has to unpark, or a new
+    /// one.
+    #[must_use]
+    fn call_worker(self: &Arc<Self>, state: &mut PoolState) -> Option<Thread> {
         if state.schedule.queued() == 0 {
-            return;
+            return None;
         }
         if let Some(idle) = state.idle.pop() {
-            return idle.unpark();
+            return Some(idle);
         }
         if state.workers >= THREADS {
             let stuck = state.schedule.stuck(Instant::now());
             if state.workers >= (THREADS + stuck).min(THREADS_MAX) {
                 // One of the threads will run it, or the timer finds them stuck.
-                return self.set_timer(state, Instant::now() + STUCK_CHECK_INTERVAL);
+                self.set_timer(state, Instant::now() + STUCK_CHECK_INTERVAL);
+                return None;
             }
         }
         let shared = Arc::clone(self);
@@ -137,12 +143,13 @@ impl Shared {
                 self.set_timer(state, Instant::now() + STUCK_CHECK_INTERVAL);
             }
         }
+        None
     }
 
     /// Calls a thread for each queued follower, up to the limit of threads.
     fn call_workers(self: &Arc<Self>, state: &mut PoolState) {
         for _ in 0..state.schedule.queued().min(THREADS_MAX) {
-            self.call_worker(state);
+            unpark(self.call_worker(state));
         }
     }
 
@@ -172,7 +179,7 @@ impl Shared {
         while !state.schedule.is_empty() {
             let now = Instant::now();
             for _ in 0..state.schedule.queue_due(now).min(THREADS) {
-                self.call_worker(&mut state);
+                unpark(self.call_worker(&mut state));
             }
             let mut wakes_at = state.schedule.next_due().unwrap_or(now + TIMER_SLEEP_MAX);
             if state.schedule.queued() > 0 && state.idle.is_empty() {
@@ -239,6 +246,12 @@ impl Shared {
             After::At(due) | After::NotBefore(due) => self.set_timer(state, due),
             After::Now => {}
         }
+    }
+}
+
+fn unpark(called: Option<Thread>) {
+    if let Some(thread) = called {
+        thread.unpark();
     }
 }
 
