@@ -6,13 +6,15 @@
 //! changed, and every few seconds, since sessions expire by themselves.
 
 use std::collections::{HashMap, HashSet};
+use std::future::poll_fn;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
+use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
-use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
@@ -88,13 +90,20 @@ struct Streams {
     watched: HashMap<u64, Watched>,
 }
 
+/// Tells one stream what it has lost. There is one for each viewer, so it is small.
+#[derive(Debug, Default)]
+struct LossSignal {
+    loss: Mutex<Option<Loss>>,
+    waker: AtomicWaker,
+}
+
 #[derive(Debug)]
 struct Watched {
     visitor: Visitor,
     log: LogPath,
     /// What its visitor could read when the stream began. None for a stream without old files.
     places: Option<Vec<PathBuf>>,
-    loss: watch::Sender<Option<Loss>>,
+    loss: Arc<LossSignal>,
     /// How often something had changed when the stream was reviewed last. 0 for never.
     reviewed: u64,
 }
@@ -119,7 +128,8 @@ impl Watched {
     }
 
     fn end(&self, loss: Loss) {
-        self.loss.send_replace(Some(loss));
+        *self.loss.loss.lock() = Some(loss);
+        self.loss.waker.wake();
     }
 }
 
@@ -171,15 +181,15 @@ impl Streams {
 impl Withdrawals {
     /// Watches for a stream of this log, from now on.
     pub(super) fn watch(&self, visitor: &Visitor, log: &LogPath, reads: Reads) -> Withdrawal {
-        let (loss, heard) = watch::channel(None);
+        let loss = Arc::new(LossSignal::default());
         let mut streams = self.streams.lock();
         streams.next += 1;
         let stream = streams.next;
         let places = (reads == Reads::History).then(|| visitor.access().prefixes());
         let (visitor, log) = (visitor.clone(), log.clone());
-        let watched = Watched { visitor, log, places, loss, reviewed: 0 };
+        let watched = Watched { visitor, log, places, loss: Arc::clone(&loss), reviewed: 0 };
         streams.watched.insert(stream, watched);
-        Withdrawal { stream, streams: Arc::clone(&self.streams), loss: heard }
+        Withdrawal { stream, streams: Arc::clone(&self.streams), loss }
     }
 
     /// Ends the streams of those sessions that have ended, among those that `may_have` ended. No
@@ -229,23 +239,23 @@ impl Withdrawals {
 pub(super) struct Withdrawal {
     stream: u64,
     streams: Arc<Mutex<Streams>>,
-    loss: watch::Receiver<Option<Loss>>,
+    loss: Arc<LossSignal>,
 }
 
 impl Withdrawal {
-    /// Completes once the stream may go on no longer. Dropping the future loses nothing.
+    /// Completes once the stream may go on no longer. Dropping the future loses nothing. One task
+    /// waits at a time.
     pub(super) async fn withdrawn(&mut self) -> Loss {
-        let lost = self.loss.wait_for(Option::is_some).await.map(|loss| *loss);
-        match lost {
-            Ok(Some(loss)) => loss,
-            // The server is gone, and ends its streams itself.
-            Ok(None) | Err(_) => std::future::pending().await,
-        }
+        poll_fn(|cx| {
+            self.loss.waker.register(cx.waker());
+            self.loss().map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
     }
 
     /// What the stream has lost by now.
     pub(super) fn loss(&self) -> Option<Loss> {
-        *self.loss.borrow()
+        *self.loss.loss.lock()
     }
 }
 

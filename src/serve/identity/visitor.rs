@@ -15,7 +15,8 @@ use crate::serve::socket::Peer;
 /// Somebody who was admitted, and what they may read. Only the gate makes one.
 #[derive(Clone, Debug)]
 pub(in crate::serve) struct Visitor {
-    identity: Identity,
+    /// None is anybody. It is shared, because each stream keeps its visitor.
+    identity: Option<Arc<Identity>>,
     access: Arc<Access>,
 }
 
@@ -129,7 +130,8 @@ impl Identity {
 
 impl Visitor {
     pub(super) fn new(identity: Identity, access: Arc<Access>) -> Self {
-        Self { identity, access }
+        let is_known = !matches!(identity, Identity::Anonymous);
+        Self { identity: is_known.then(|| Arc::new(identity)), access }
     }
 
     /// Anybody, where the server asks for no identity.
@@ -139,22 +141,22 @@ impl Visitor {
     }
 
     pub(super) fn identity(&self) -> &Identity {
-        &self.identity
+        self.identity.as_deref().unwrap_or(&Identity::Anonymous)
     }
 
     /// The visitor's name; `None` where the server asks for no identity.
     pub(in crate::serve) fn name(&self) -> Option<&str> {
-        self.identity.name()
+        self.identity().name()
     }
 
     /// Whether the visitor can sign out: the identity is a session of this server.
     pub(in crate::serve) fn can_sign_out(&self) -> bool {
-        matches!(&self.identity, Identity::User(_))
+        matches!(self.identity(), Identity::User(_))
     }
 
     /// The session by which the visitor was admitted.
     pub(in crate::serve) fn session(&self) -> Option<&Session> {
-        match &self.identity {
+        match self.identity() {
             Identity::User(user) => user.session.as_ref(),
             Identity::Anonymous | Identity::Token { .. } | Identity::Proxy(_) => None,
         }
