@@ -87,6 +87,7 @@
 //! | frame | one encoded message, made once and shared |
 //! | record | a piece of a TLS connection that is encrypted at once |
 //! | broadcast group | viewers at the same position in the same form; one task writes to all |
+//! | piece | a part of a log that was rendered once, as messages; kept while a session that is behind may need it |
 //! | renderer | turns the bytes of a log into rows of one form, piece by piece |
 //! | checkpoint | a copy of the terminal state at an offset, for starting in the middle |
 //! | snapshot | a log as it is at one moment, for reading and searching |

@@ -52,6 +52,15 @@ impl Fingerprint {
         self.len = (old + new) as u8;
     }
 
+    /// Moves on to a later fingerprint.
+    pub(crate) fn move_to(&mut self, later: &Self) {
+        let known = self.offset.0.checked_sub(later.start().0);
+        match known.and_then(|known| later.bytes().get(usize::try_from(known).ok()?..)) {
+            Some(new) => self.advance(new),
+            None => *self = later.clone(),
+        }
+    }
+
     /// The bytes before its offset, as far as they are known.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {

@@ -184,13 +184,13 @@ impl<H: Clone> Cursor<H> {
     /// The end of the bytes that exist already, if nothing else comes before them.
     #[must_use]
     pub fn history_end(&self, look: impl FnOnce(&H) -> SpanState) -> Option<Offset> {
-        let at = self.at.as_ref()?;
         let is_next =
             self.mode == Mode::CatchingUp && self.late.is_none() && self.reset_due.is_none();
+        let at = self.at.as_ref().filter(|_| is_next)?;
         let published = look(&at.handle).end;
         let stop = self.options.until.filter(|until| until.span == at.span);
         let end = self.before_stop(at, stop.map_or(published, |until| until.offset));
-        (is_next && at.offset() < end).then_some(end)
+        (at.offset() < end).then_some(end)
     }
 
     /// The end of what is wanted of a span whose bytes end at `end`.
@@ -245,8 +245,18 @@ impl<H: Clone> Cursor<H> {
     }
 
     /// Moves past bytes that the viewer received from another source.
-    pub fn pass(&mut self, fingerprint: Fingerprint) {
-        self.on_fingerprint(fingerprint);
+    pub fn pass(&mut self, end: &Fingerprint) {
+        if let Some(at) = &mut self.at {
+            at.fingerprint.move_to(end);
+            self.announced = None;
+        }
+    }
+
+    /// Whether the viewer follows to no end that was set before, and reads no late bytes.
+    #[must_use]
+    pub fn is_unlimited(&self) -> bool {
+        let Options { until, stop, .. } = self.options;
+        until.is_none() && stop.is_none() && self.late.is_none()
     }
 
     /// The next step. `look` is called only when the state of the span matters.

@@ -5,7 +5,6 @@
 //! of its own shares it if there is no shared one at that position, and drops it otherwise. So
 //! viewers that keep up hold no terminal.
 
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
@@ -20,20 +19,29 @@ use crate::log::follower::LINGER;
 use crate::log::metrics::Counter;
 use crate::log::timeline::Span;
 use crate::log::{Chunk, Follower, LogPath, Offset};
-use crate::render::{Interpretation, Rendition};
+use crate::render::{Appender, Interpretation, Rendition};
 use crate::session::checkpoints::{Checkpoint, Checkpoints, replay};
 use crate::session::merge::MergedChunks;
+use crate::session::pieces::{Piece, Pieces, Total};
 use crate::session::reads::FileReads;
 use crate::session::renderer::Renderer;
 use crate::session::session::STEP_BYTES;
 use crate::session::viewer::ByteRange;
-use crate::wire::frame::{Form, Frame, Frames};
+use crate::wire::frame::{Form, Frames};
+
+/// How many renderers are kept that sessions which are behind have left for others.
+const LEFT_RENDERERS_MAX: usize = 4;
+
+/// How many pieces of a log can be rendered at the same time for sessions that are behind.
+const TURNS: usize = 8;
 
 /// The fan-outs of all logs.
 pub struct Fanouts {
     logs: DashMap<LogKey, LogEntry>,
     renders: Counter,
     gaps: Counter,
+    /// What all pieces together take.
+    total: Total,
     /// A task is waiting to drop the entries of logs that nobody follows.
     is_cleaning: AtomicBool,
     closed: CancellationToken,
@@ -80,6 +88,7 @@ impl Default for Fanouts {
             logs: DashMap::new(),
             renders: Counter::default(),
             gaps: Counter::default(),
+            total: Total::default(),
             is_cleaning: AtomicBool::new(false),
             _close: closed.clone().drop_guard(),
             closed,
@@ -113,6 +122,7 @@ impl Fanouts {
                     fanouts: Arc::clone(self),
                     interpretation,
                     shared: std::array::from_fn(|_| Mutex::default()),
+                    turns: std::array::from_fn(|_| Mutex::default()),
                     histories: std::array::from_fn(|_| tokio::sync::Mutex::default()),
                     checkpoints: Arc::clone(&entry.checkpoints),
                     reads,
@@ -193,6 +203,9 @@ pub struct Fanout {
     fanouts: Arc<Fanouts>,
     interpretation: Interpretation,
     shared: [Mutex<Shared>; Form::COUNT],
+    /// Locked while a piece is rendered for sessions that are behind, each for a part of the
+    /// positions. So those at the same position do not all render it.
+    turns: [Mutex<()>; TURNS],
     /// The history that was rendered last in each form, while a session still has it.
     histories: [tokio::sync::Mutex<Weak<History>>; Form::COUNT],
     checkpoints: Arc<Checkpoints>,
@@ -212,16 +225,85 @@ pub(super) struct History {
 }
 
 impl Fanout {
-    /// The frames of a chunk. None when nobody has rendered up to its start: the session then
+    /// The piece of a chunk. None when nobody has rendered up to its start: the session then
     /// renders by itself. `own` is the session's own renderer. It is taken when it is no longer
     /// needed.
-    pub(super) fn frames(
+    pub(super) fn piece_of(
         &self,
         chunk: &Arc<Chunk>,
         form: Form,
         own: &mut Option<Renderer>,
-    ) -> Option<Frames> {
-        self.shared(form).frames(chunk, form, own, &self.fanouts.renders)
+    ) -> Option<Arc<Piece>> {
+        self.shared(form).piece_of(chunk, form, own, &self.fanouts)
+    }
+
+    /// The piece that begins at a position, for a session with this renderer of its own. None if
+    /// there is none up to `limit`, or if the session's terminal has seen more of the log.
+    pub(super) fn piece_at(
+        &self,
+        (span, at): (u64, Offset),
+        limit: Offset,
+        form: Form,
+        own: Option<&Renderer>,
+    ) -> Option<Arc<Piece>> {
+        let shared = self.shared(form);
+        let piece = shared.pieces.at(span, at).filter(|piece| piece.end.offset() <= limit)?;
+        let is_whole = piece.appender.is_some() || !form.only_grows();
+        let has_seen_more =
+            own.is_some_and(|own| own.is_at(span, at) && own.origin() < piece.origin);
+        (is_whole && !has_seen_more).then(|| Arc::clone(piece))
+    }
+
+    /// Where the first piece after a position begins.
+    pub(super) fn next_piece(&self, span: u64, after: Offset, form: Form) -> Option<Offset> {
+        self.shared(form).pieces.next_start(span, after)
+    }
+
+    /// Waits until no other session renders at this position.
+    pub(super) fn turn(&self, at: Offset) -> MutexGuard<'_, ()> {
+        // Sessions that are behind read pieces of at least some KiB.
+        let number = at.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        self.turns[number as usize % TURNS].lock()
+    }
+
+    /// Keeps what a session has rendered of a span, and its renderer, for others that are behind.
+    /// Returns what was sent and held back up to there, in a form that only grows.
+    pub(super) fn leave(
+        &self,
+        mut piece: Piece,
+        renderer: Renderer,
+        form: Form,
+    ) -> Option<Arc<Appender>> {
+        piece.rendered_by(&renderer, form);
+        let mut shared = self.shared(form);
+        if shared.left.len() == LEFT_RENDERERS_MAX {
+            shared.left.remove(0);
+        }
+        shared.left.push(renderer);
+        let appender = piece.appender.clone();
+        shared.pieces.keep(&Arc::new(piece), &self.fanouts.total);
+        appender
+    }
+
+    /// The renderer that a session has left at this position.
+    pub(super) fn take_left_renderer(&self, span: u64, at: Offset, form: Form) -> Option<Renderer> {
+        self.shared(form).take_left(span, at)
+    }
+
+    /// Whether there are sessions that are behind, besides this many.
+    pub(super) fn are_others_behind(&self, but: usize, form: Form) -> bool {
+        self.shared(form).pieces.behind() > but
+    }
+
+    pub(super) fn fall_behind(&self, form: Form) {
+        self.shared(form).pieces.fall_behind();
+    }
+
+    pub(super) fn catch_up(&self, form: Form) {
+        let mut shared = self.shared(form);
+        if shared.pieces.catch_up(&self.fanouts.total) {
+            shared.left.clear();
+        }
     }
 
     /// Shares the renderer of a session that has caught up. Drops it when the shared one is at the
@@ -233,10 +315,13 @@ impl Fanout {
         form: Form,
         own: &mut Option<Renderer>,
     ) {
+        let mut shared = self.shared(form);
+        if own.is_none() {
+            *own = shared.take_left(span, at);
+        }
         if !own.as_ref().is_some_and(|own| own.is_at(span, at)) {
             return;
         }
-        let mut shared = self.shared(form);
         match &shared.renderer {
             Some(renderer) if renderer.is_at(span, at) => {
                 *own = own.take().and_then(|own| shared.merge(own));
@@ -278,6 +363,11 @@ impl Fanout {
     /// A renderer that continues from a checkpoint.
     pub(super) fn new_renderer(&self, span: u64, state: Checkpoint, form: Form) -> Renderer {
         Renderer::new(span, state, form, &self.checkpoints)
+    }
+
+    /// A renderer that can only end or move what was sent and held back up to a position.
+    pub(super) fn ending_renderer(&self, at: (u64, Offset), appender: &Appender) -> Renderer {
+        Renderer::ending(at, appender, &self.checkpoints)
     }
 
     /// How the viewers have the log understood.
@@ -330,8 +420,9 @@ impl Fanout {
     /// A copy of the shared renderer that has rendered up to this position, if there is one.
     pub(super) fn renderer_at(&self, span: u64, at: Offset, form: Form) -> Option<Renderer> {
         let shared = self.shared(form);
-        let renderers = [&shared.renderer, &shared.previous_span];
-        renderers.into_iter().flatten().find(|renderer| renderer.is_at(span, at)).cloned()
+        let renderers = [&shared.renderer, &shared.previous_span].into_iter().flatten();
+        let mut renderers = renderers.chain(&shared.left);
+        renderers.find(|renderer| renderer.is_at(span, at)).cloned()
     }
 
     /// The history that was rendered last in this form. The session that holds the lock renders
@@ -365,9 +456,13 @@ impl Fanout {
     }
 }
 
-/// The most bytes of frames that are kept for sessions that are a few chunks behind, for each log
-/// and form. Their compressed copies come on top, and are smaller.
-const RECENT_BYTES_MAX: usize = 512 * 1024;
+impl Drop for Fanout {
+    fn drop(&mut self) {
+        for shared in &mut self.shared {
+            shared.get_mut().pieces.clear(&self.fanouts.total);
+        }
+    }
+}
 
 #[derive(Default)]
 struct Shared {
@@ -375,58 +470,44 @@ struct Shared {
     /// The renderer of the span before, at its end. Some sessions have not yet sent the output that
     /// it holds back.
     previous_span: Option<Renderer>,
-    /// The frames of chunks that some sessions have not taken yet.
-    recent: VecDeque<(Weak<Chunk>, Frames)>,
-    /// The size of these frames.
-    recent_bytes: usize,
+    /// The renderers of sessions that are behind, each at the end of a piece.
+    left: Vec<Renderer>,
+    pieces: Pieces,
 }
 
 impl Shared {
-    fn frames(
+    fn piece_of(
         &mut self,
         chunk: &Arc<Chunk>,
         form: Form,
         own: &mut Option<Renderer>,
-        renders: &Counter,
-    ) -> Option<Frames> {
-        let Some(frames) = self.frames_of(chunk).cloned() else {
-            let frames = self.encode(chunk, form, own)?;
-            renders.add(1);
-            self.keep(chunk, &frames);
+        fanouts: &Fanouts,
+    ) -> Option<Arc<Piece>> {
+        let Some(piece) = self.pieces.of_chunk(chunk).cloned() else {
+            let piece = Arc::new(self.encode(chunk, form, own)?);
+            fanouts.renders.add(1);
+            self.pieces.keep(&piece, &fanouts.total);
             *own = None;
-            return Some(frames);
+            return Some(piece);
         };
         let has_seen_more = |own: &mut Renderer| {
             let shared = self.renderer.as_ref();
             own.is_at(chunk.span, chunk.start)
                 && shared.is_some_and(|shared| own.origin() < shared.origin())
         };
-        let Some(mut better) = own.take().take_if(has_seen_more) else { return Some(frames) };
+        let Some(mut better) = own.take().take_if(has_seen_more) else { return Some(piece) };
         // The session renders by itself until it is at the position of the shared renderer.
-        renders.add(1);
+        fanouts.renders.add(1);
         let (frames, _) = better.render(&chunk.bytes, form, usize::MAX);
+        let mut piece = Piece::of_chunk(chunk, frames);
+        piece.rendered_by(&better, form);
         *own = self.merge(better);
-        Some(frames)
+        Some(Arc::new(piece))
     }
 
-    fn frames_of(&self, chunk: &Arc<Chunk>) -> Option<&Frames> {
-        let same =
-            |(known, _): &&(Weak<Chunk>, Frames)| std::ptr::eq(known.as_ptr(), Arc::as_ptr(chunk));
-        self.recent.iter().rev().find(same).map(|(_, frames)| frames)
-    }
-
-    fn keep(&mut self, chunk: &Arc<Chunk>, frames: &Frames) {
-        let size = |frames: &Frames| frames.iter().map(Frame::size).sum::<usize>();
-        self.recent_bytes += size(frames);
-        self.recent.push_back((Arc::downgrade(chunk), frames.clone()));
-        // The broadcast drops a chunk that everybody has taken.
-        while let Some((oldest, _)) = self.recent.front()
-            && (oldest.strong_count() == 0
-                || (self.recent_bytes > RECENT_BYTES_MAX && self.recent.len() > 1))
-        {
-            let Some((_, frames)) = self.recent.pop_front() else { break };
-            self.recent_bytes -= size(&frames);
-        }
+    fn take_left(&mut self, span: u64, at: Offset) -> Option<Renderer> {
+        let place = self.left.iter().position(|left| left.is_at(span, at))?;
+        Some(self.left.swap_remove(place))
     }
 
     /// Merges a renderer into the shared one. Returns it if the shared one is at another position.
@@ -440,18 +521,31 @@ impl Shared {
         }
     }
 
-    fn encode(&mut self, chunk: &Chunk, form: Form, own: &mut Option<Renderer>) -> Option<Frames> {
+    fn encode(
+        &mut self,
+        chunk: &Arc<Chunk>,
+        form: Form,
+        own: &mut Option<Renderer>,
+    ) -> Option<Piece> {
         if !form.is_rendered() {
-            return Some(form.raw(chunk.start, &chunk.bytes));
+            return Some(Piece::of_chunk(chunk, form.raw(chunk.start, &chunk.bytes)));
         }
         let is_next = |renderer: &Renderer| renderer.is_at(chunk.span, chunk.start);
         if !self.renderer.as_ref().is_some_and(is_next) {
-            let own = own.take_if(|own| is_next(own))?;
+            let own = own.take_if(|own| is_next(own));
+            let own = own.or_else(|| self.take_left(chunk.span, chunk.start))?;
             self.previous_span = self.renderer.replace(own);
         }
         *own = own.take().and_then(|own| self.merge(own));
-        let (frames, _) = self.renderer.as_mut()?.render(&chunk.bytes, form, usize::MAX);
-        Some(frames)
+        let renderer = self.renderer.as_mut()?;
+        let (frames, _) = renderer.render(&chunk.bytes, form, usize::MAX);
+        let mut piece = Piece::of_chunk(chunk, frames);
+        if self.pieces.behind() > 0 {
+            piece.rendered_by(renderer, form);
+        } else {
+            piece.origin = renderer.origin();
+        }
+        Some(piece)
     }
 }
 
@@ -484,10 +578,10 @@ mod tests {
         let mut shared = Shared::default();
         let chunks = [chunk(7, "a\n"), chunk(9, "b\n"), chunk(11, "c\n")];
         let mut frames = |i: usize, own: &mut Option<Renderer>| {
-            let frames = shared
-                .frames(&chunks[i], Form::Rows, own, &Counter::default())
+            let piece = shared
+                .piece_of(&chunks[i], Form::Rows, own, &Fanouts::default())
                 .expect("a renderer is there");
-            String::from_utf8(frames[0].payload().to_vec()).unwrap().contains("--red")
+            String::from_utf8(piece.frames[0].payload().to_vec()).unwrap().contains("--red")
         };
         let mut from_the_middle = renderer(7, "");
         assert!(!frames(0, &mut from_the_middle) && from_the_middle.is_none());

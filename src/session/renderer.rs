@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use crate::encoding::Detection;
 use crate::log::Offset;
 use crate::render::{Appender, Patch, Rendition, Row, escape};
 use crate::session::checkpoints::{Checkpoint, Checkpoints};
@@ -14,6 +15,11 @@ use crate::wire::rows::RowsMessages;
 /// The terminal is fed in pieces of this size, so that rendering can stop in time when the output
 /// is much larger than the bytes of the log.
 const PIECE_BYTES: usize = 8 * 1024;
+/// The size of the pieces as long as the output is no larger than usual: the cost of each is shared
+/// by more rows.
+const USUAL_PIECE_BYTES: usize = 16 * 1024;
+/// How many times larger than the bytes of the log the output usually is at most.
+const USUAL_GROWTH: usize = 4;
 /// The most bytes that are allocated for the output of a step before its size is known.
 const CAPACITY_BYTES_MAX: usize = 192 * 1024;
 /// The size of a row besides its content: the offset, and the punctuation around the two.
@@ -53,6 +59,17 @@ impl Renderer {
         renderer
     }
 
+    /// A renderer that can only end or move what another one has sent and held back up to here.
+    pub(super) fn ending(
+        (span, at): (u64, Offset),
+        appender: &Appender,
+        checkpoints: &Arc<Checkpoints>,
+    ) -> Self {
+        let state = Checkpoint::new(at, Detection::default());
+        let (appender, checkpoints) = (appender.clone(), Arc::clone(checkpoints));
+        Self { span, state, appender, checkpoints, checkpoint_at: at }
+    }
+
     /// Whether the byte at this position comes next.
     #[must_use]
     pub fn is_at(&self, span: u64, at: Offset) -> bool {
@@ -69,6 +86,17 @@ impl Renderer {
     #[must_use]
     pub fn origin(&self) -> Offset {
         self.state.origin
+    }
+
+    /// What was sent and held back so far, in a form that only grows.
+    pub(super) fn appender(&self) -> &Appender {
+        &self.appender
+    }
+
+    /// The same terminal after what another renderer has sent and held back up to here.
+    #[must_use]
+    pub(super) fn after(self, appender: &Appender) -> Self {
+        Self { appender: appender.clone(), ..self }
     }
 
     /// Takes over the terminal of a renderer at the same position if that terminal has seen more of
@@ -94,10 +122,11 @@ impl Renderer {
         let capacity = bytes.len().min(CAPACITY_BYTES_MAX);
         let mut output = StepOutput::new(form, self.state.at().0, capacity);
         let mut taken = 0;
-        for piece in bytes.chunks(PIECE_BYTES) {
-            if output.size >= bytes_max {
-                break;
-            }
+        while taken < bytes.len() && output.size < bytes_max {
+            let is_usual = taken > 0 && output.size <= USUAL_GROWTH * taken;
+            let len = if is_usual { USUAL_PIECE_BYTES } else { PIECE_BYTES };
+            let rest = bytes.get(taken..).unwrap_or_default();
+            let piece = rest.get(..len).unwrap_or(rest);
             let patch = self.state.terminal.feed(piece);
             taken += piece.len();
             match form {
@@ -141,8 +170,7 @@ struct StepOutput {
 
 impl StepOutput {
     fn new(form: Form, from: u64, capacity: usize) -> Self {
-        let rows =
-            RowsMessages::new(from, if form.has_rows() { capacity + capacity / 2 } else { 0 });
+        let rows = RowsMessages::new(from, if form.has_rows() { 2 * capacity } else { 0 });
         Self { form, text: String::new(), rows, size: 0 }
     }
 
@@ -216,7 +244,6 @@ fn cut(text: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::encoding::Detection;
 
     fn new(form: Form) -> Renderer {
         let state = Checkpoint::new(Offset(0), Detection::default());

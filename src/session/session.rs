@@ -4,15 +4,18 @@ use std::sync::{Arc, Weak};
 use std::time::SystemTime;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 
 use crate::log::archive::Notice;
 use crate::log::{Generation, Offset};
+use crate::render::Appender;
 use crate::session::audience::AudienceMessages;
 use crate::session::backlog::Backlog;
 use crate::session::checkpoints::Checkpoint;
 use crate::session::cursor::Ending;
 use crate::session::fanout::{Fanout, History};
 use crate::session::group::{Detached, GroupKey, GroupPosition};
+use crate::session::pieces::{Behind, Piece};
 use crate::session::renderer::Renderer;
 use crate::session::viewer::{ByteRange, Item, SavedCursor, Viewer};
 use crate::wire::frame::{Form, Frame, Frames};
@@ -39,6 +42,11 @@ pub struct Session {
     request: StreamRequest,
     /// The session's own renderer, while it does not use the shared one.
     renderer: Option<Renderer>,
+    /// Without one, while the session is behind: what was sent and held back, in a form that only
+    /// grows.
+    appended: Option<Arc<Appender>>,
+    /// While the session does not keep up.
+    behind: Option<Behind>,
     /// An item of the viewer that is not rendered yet.
     pending: Option<Item>,
     /// The terminal state after a pending gap.
@@ -68,6 +76,8 @@ impl Session {
             form,
             request,
             renderer: None,
+            appended: None,
+            behind: None,
             pending: None,
             after_gap: None,
             ready: Frames::new(),
@@ -93,7 +103,8 @@ impl Session {
     ) -> Self {
         let at = viewer.timeline_position();
         let rendered = at.map_or((0, Offset(0)), |(at, _)| (at.span, at.offset));
-        Self { rendered, sent_anything: true, ..Self::new(viewer, fanout, form, request) }
+        let behind = Behind::new(&fanout, form);
+        Self { rendered, behind, sent_anything: true, ..Self::new(viewer, fanout, form, request) }
     }
 
     /// Prepares the first messages: the start of the stream, and the lines that exist already.
@@ -120,7 +131,7 @@ impl Session {
             }
         };
         if let Some(history) = shared.upgrade().filter(|history| history.range == range) {
-            self.viewer.pass(history.fingerprint.clone());
+            self.viewer.pass(&history.fingerprint);
             self.rendered = (range.span, range.end);
             self.ready.extend_from_slice(&history.frames);
             self.history = Some(history);
@@ -143,7 +154,7 @@ impl Session {
                     if self.lacks_renderer(start) {
                         self.renderer = Some(self.renderer_at(start).await);
                     }
-                    let frames = self.render(start, &bytes);
+                    let frames = self.render_own(start, &bytes);
                     self.ready.extend(frames);
                 }
                 other => self.pending = Some(other),
@@ -162,6 +173,10 @@ impl Session {
             return Output::Frames(std::mem::take(&mut self.ready));
         }
         loop {
+            if let Some(frames) = self.audience_frames().or_else(|| self.take_next_piece()) {
+                self.sent_anything = true;
+                return Output::Frames(frames);
+            }
             let item = match self.pending.take() {
                 Some(item) => item,
                 None => tokio::select! {
@@ -190,23 +205,29 @@ impl Session {
     async fn output(&mut self, item: Item) -> Option<Output> {
         match item {
             Item::Chunk(chunk) => {
-                let Some(frames) = self.fanout.frames(&chunk, self.form, &mut self.renderer) else {
-                    // Nobody has rendered up to here. This session does, and may share its
-                    // renderer afterwards.
+                let Some(piece) = self.fanout.piece_of(&chunk, self.form, &mut self.renderer)
+                else {
+                    // Nobody has rendered up to here, or others have divided the log in another
+                    // way. This session renders, and may share its renderer afterwards.
                     let (start, bytes) = (chunk.start, chunk.bytes.clone());
                     self.pending = Some(Item::Bytes { start, bytes });
                     return None;
                 };
-                self.rendered = (chunk.span, chunk.end());
                 self.written = Some(chunk.written);
+                let frames = self.take(&piece);
+                if self.behind.is_some() && self.viewer.idle_position().is_some() {
+                    self.behind = None;
+                }
                 Some(Output::Frames(frames))
             }
-            Item::Bytes { start, bytes } if self.lacks_renderer(start) => {
-                self.pending = Some(Item::Bytes { start, bytes });
-                self.renderer = Some(self.renderer_at(start).await);
-                None
+            Item::Bytes { start, bytes } => {
+                let frames = self.render(start, &bytes);
+                if frames.is_none() {
+                    self.pending = Some(Item::Bytes { start, bytes });
+                    self.renderer = Some(self.renderer_at(start).await);
+                }
+                frames.map(Output::Frames)
             }
-            Item::Bytes { start, bytes } => Some(Output::Frames(self.render(start, &bytes))),
             Item::Gap { to: Some(to), .. } if self.lacks_state_after_gap(to) => {
                 self.pending = Some(item);
                 self.after_gap = match self.viewer.span() {
@@ -269,6 +290,7 @@ impl Session {
     /// From now on the session serves a group. Returns what is kept of its own viewer's session.
     pub fn detach(&mut self) -> Option<Detached> {
         let StreamRequest { signed, audience, skip, history, .. } = self.request;
+        self.behind = None;
         let presence = self.viewer.detach(Arc::clone(self.fanout.merged()))?;
         let interpretation = self.fanout.interpretation();
         Some(Detached {
@@ -326,21 +348,95 @@ impl Session {
 
     /// A renderer for the bytes from `start` on.
     async fn renderer_at(&self, start: Offset) -> Renderer {
-        match self.viewer.span() {
+        let span = self.viewer.span_number();
+        let renderer = match self.viewer.span() {
             Some(span) => {
                 let begins_row = self.viewer.begins_row(start);
                 self.fanout.renderer(span, start, begins_row, self.form).await
             }
             None => {
                 let state = self.fanout.empty_state(None, start);
-                let span = self.viewer.span_number();
                 self.fanout.new_renderer(span, state, self.form)
             }
+        };
+        match &self.appended {
+            Some(appended) if self.rendered == (span, start) => renderer.after(appended),
+            _ => renderer,
         }
     }
 
-    /// Renders bytes, up to the limit of one step. The rest stays pending.
-    fn render(&mut self, start: Offset, bytes: &Bytes) -> Frames {
+    /// A message about the audience that is due while there is something to take.
+    fn audience_frames(&mut self) -> Option<Frames> {
+        let is_due = self.behind.is_some() && self.sent_anything && self.audience.is_some();
+        let frame = is_due.then(|| next_of(&mut self.audience).now_or_never())?;
+        frame.map(|frame| vec![frame])
+    }
+
+    /// Notices when the session has to read what exists already, and takes what others have
+    /// rendered of it. Otherwise the next read ends where that begins.
+    fn take_next_piece(&mut self) -> Option<Frames> {
+        if self.pending.is_some() || self.request.skip || !self.form.is_rendered() {
+            return None;
+        }
+        let range = self.viewer.history()?;
+        if self.behind.is_none() {
+            self.behind = Behind::new(&self.fanout, self.form);
+        }
+        let (at, limit) = ((range.span, range.from), self.viewer.limit(range.end));
+        let piece = self.fanout.piece_at(at, limit, self.form, self.renderer.as_ref());
+        if let Some(piece) = piece {
+            return Some(self.take(&piece));
+        }
+        self.viewer.read_up_to(self.fanout.next_piece(range.span, range.from, self.form));
+        None
+    }
+
+    /// Takes what was rendered of the log at the session's position.
+    fn take(&mut self, piece: &Piece) -> Frames {
+        let end = piece.end.offset();
+        if self.renderer.as_ref().is_none_or(|own| !own.is_at(piece.span, end)) {
+            self.renderer = None;
+        }
+        self.appended.clone_from(&piece.appender);
+        self.rendered = (piece.span, end);
+        if self.viewer.timeline_position().is_some_and(|(at, _)| at.offset < end) {
+            self.viewer.pass(&piece.end);
+        }
+        piece.frames.clone()
+    }
+
+    /// Renders bytes, up to the limit of one step, or takes them from a session that has rendered
+    /// them. The rest stays pending. None without a renderer.
+    fn render(&mut self, start: Offset, bytes: &Bytes) -> Option<Frames> {
+        let own = usize::from(self.behind.is_some());
+        if !self.form.is_rendered() || !self.fanout.are_others_behind(own, self.form) {
+            return (!self.lacks_renderer(start)).then(|| self.render_own(start, bytes));
+        }
+        let fanout = Arc::clone(&self.fanout);
+        let span = self.viewer.span_number();
+        let _turn = fanout.turn(start);
+        let limit = self.viewer.limit(start.plus(bytes.len()));
+        let piece = fanout.piece_at((span, start), limit, self.form, self.renderer.as_ref());
+        if let Some(piece) = piece {
+            self.keep_rest(piece.end.offset(), start, bytes);
+            return Some(self.take(&piece));
+        }
+        if self.lacks_renderer(start) {
+            self.renderer = Some(fanout.take_left_renderer(span, start, self.form)?);
+        }
+        let frames = self.render_own(start, bytes);
+        let taken = usize::try_from(self.rendered.1.0 - start.0).unwrap_or(usize::MAX);
+        let rendered = bytes.get(..taken).unwrap_or_default();
+        let piece = Piece::new(span, start, rendered, frames.clone());
+        if let Some(renderer) = self.renderer.take() {
+            self.appended = fanout.leave(piece, renderer, self.form);
+        }
+        Some(frames)
+    }
+
+    /// Renders bytes with the session's own renderer, up to the limit of one step. The rest stays
+    /// pending.
+    fn render_own(&mut self, start: Offset, bytes: &Bytes) -> Frames {
         self.fanout.count_own_render();
         let (frames, taken) = match &mut self.renderer {
             Some(renderer) if self.form.is_rendered() => {
@@ -348,12 +444,19 @@ impl Session {
             }
             _ => (self.form.raw(start, bytes), bytes.len()),
         };
-        self.rendered = (self.viewer.span_number(), start.plus(taken));
-        if taken < bytes.len() {
-            let (start, bytes) = (start.plus(taken), bytes.slice(taken..));
-            self.pending = Some(Item::Bytes { start, bytes });
-        }
+        let end = start.plus(taken);
+        self.appended = None;
+        self.rendered = (self.viewer.span_number(), end);
+        self.keep_rest(end, start, bytes);
         frames
+    }
+
+    /// Keeps the bytes from an offset on, which were not sent yet. They began at `start`.
+    fn keep_rest(&mut self, from: Offset, start: Offset, bytes: &Bytes) {
+        let sent = usize::try_from(from.0 - start.0).unwrap_or(usize::MAX);
+        if sent < bytes.len() {
+            self.pending = Some(Item::Bytes { start: from, bytes: bytes.slice(sent..) });
+        }
     }
 
     /// The messages of an item that has no bytes.
@@ -389,6 +492,9 @@ impl Session {
             Item::CaughtUp => {
                 let (span, at) = self.rendered;
                 self.fanout.share_renderer(span, at, self.form, &mut self.renderer);
+                if self.viewer.idle_position().is_some() {
+                    self.behind = None;
+                }
                 // A viewer that waits for the last lines of an empty log is sent an empty message.
                 let is_awaited = !self.sent_anything && self.viewer.wants_history();
                 if is_awaited { self.form.empty() } else { Frames::new() }
@@ -415,13 +521,22 @@ impl Session {
         frames
     }
 
-    /// The renderer that has rendered what this viewer has received.
+    /// The renderer that has rendered what this viewer has received, or one that holds back the
+    /// same.
     fn last_renderer(&mut self) -> Option<Renderer> {
         let (span, at) = self.rendered;
-        self.renderer
-            .take()
-            .filter(|renderer| renderer.is_at(span, at))
-            .or_else(|| self.fanout.renderer_at(span, at, self.form))
+        let own = self.renderer.take().filter(|renderer| renderer.is_at(span, at));
+        if let (None, Some(appended)) = (&own, self.appended.take()) {
+            return Some(self.fanout.ending_renderer((span, at), &appended));
+        }
+        own.or_else(|| self.fanout.renderer_at(span, at, self.form))
+    }
+
+    /// While it exists, what others render is kept for a viewer of this session that has fallen
+    /// behind.
+    #[must_use]
+    pub fn one_behind(&self) -> Option<Behind> {
+        Behind::new(&self.fanout, self.form)
     }
 
     /// What has to be said about the file that the viewer reads now.

@@ -103,6 +103,8 @@ pub struct Viewer {
     received: Option<Result<Event, RecvError>>,
     /// The end of the wanted time, for a viewer that follows up to then.
     ends_at: Option<Box<AwaitedEnd>>,
+    /// Where the next read of the file ends at the latest.
+    reads_up_to: Option<Offset>,
 }
 
 fn look(handle: &SpanHandle) -> SpanState {
@@ -165,6 +167,7 @@ impl Viewer {
             merged,
             received,
             ends_at: None,
+            reads_up_to: None,
         }
     }
 
@@ -254,9 +257,22 @@ impl Viewer {
     }
 
     /// Continues after bytes that the viewer received from another source.
-    pub fn pass(&mut self, fingerprint: Fingerprint) {
+    pub fn pass(&mut self, end: &Fingerprint) {
         self.start = None;
-        self.cursor.pass(fingerprint);
+        self.cursor.pass(end);
+    }
+
+    /// How far beyond `end`, up to where bytes are wanted for certain, the viewer may go on with what
+    /// others were sent.
+    #[must_use]
+    pub fn limit(&self, end: Offset) -> Offset {
+        let is_unlimited = self.ends_at.is_none() && self.cursor.is_unlimited();
+        if is_unlimited { Offset(u64::MAX) } else { end }
+    }
+
+    /// The next read of the file ends at this offset or before it.
+    pub fn read_up_to(&mut self, end: Option<Offset>) {
+        self.reads_up_to = end;
     }
 
     /// Whether the stream starts at this offset of its span and a row of the log begins there.
@@ -305,7 +321,10 @@ impl Viewer {
     async fn perform(&mut self, step: Step) -> Option<Item> {
         match step {
             Step::Wait => self.listen().await,
-            Step::Read { from, to } => self.read_wanted(from, to).await,
+            Step::Read { from, to } => {
+                let end = self.reads_up_to.filter(|end| *end > from);
+                self.read_wanted(from, end.map_or(to, |end| to.min(end))).await
+            }
             Step::Skip => self.skip().await,
             // Boxed, so that a viewer that waits for lines takes little memory.
             Step::Seek { after } => Box::pin(self.seek_after(after)).await,

@@ -163,6 +163,12 @@ impl Form {
         }
     }
 
+    /// Whether it is text that viewers can only append.
+    #[must_use]
+    pub fn only_grows(self) -> bool {
+        matches!(self, Self::Html | Self::Text)
+    }
+
     /// Whether its rows are text without markup.
     #[must_use]
     pub fn is_text(self) -> bool {

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use crate::log::metrics::Counter;
 use crate::serve::socket::Socket;
-use crate::session::{Ending, SavedCursor};
+use crate::session::{Behind, Ending, SavedCursor};
 use crate::wire::frame::{Frame, Frames, Packing};
 
 /// A viewer's connection.
@@ -83,6 +83,8 @@ pub(in crate::serve) struct Handback {
     pub(in crate::serve) frames: Frames,
     /// The viewer's cursor after these frames.
     pub(in crate::serve) cursor: SavedCursor,
+    /// Keeps what others are sent meanwhile.
+    pub(in crate::serve) behind: Option<Behind>,
     /// Set if nothing comes after these frames.
     pub(in crate::serve) ending: Option<Ending>,
 }

@@ -54,7 +54,8 @@ struct JoiningViewer {
 impl JoiningViewer {
     /// Returns the viewer to its own session, which sends what it lacks.
     fn decline(self) {
-        let handback = Handback { frames: Frames::new(), cursor: self.cursor, ending: None };
+        let (frames, cursor) = (Frames::new(), self.cursor);
+        let handback = Handback { frames, cursor, behind: None, ending: None };
         self.connection.notify(Notice::Handback(Box::new(handback)));
     }
 }
@@ -196,7 +197,8 @@ impl GroupTask {
                 WriteResult::Full(begun) => {
                     let frames = frames.get(begun..).unwrap_or_default().to_vec();
                     let cursor = self.session.saved_cursor();
-                    let handback = Handback { frames, cursor, ending: None };
+                    let behind = self.session.one_behind();
+                    let handback = Handback { frames, cursor, behind, ending: None };
                     self.members[at].notify(Notice::Handback(Box::new(handback)));
                 }
                 WriteResult::Left => {}
@@ -220,7 +222,8 @@ impl GroupTask {
         admission.is_closed = true;
         for member in self.members.drain(..) {
             let cursor = self.session.saved_cursor();
-            let handback = Handback { frames: frames.clone(), cursor, ending: Some(ending) };
+            let (frames, ending) = (frames.clone(), Some(ending));
+            let handback = Handback { frames, cursor, behind: None, ending };
             member.notify(Notice::Handback(Box::new(handback)));
         }
         for joining in std::mem::take(&mut admission.joining) {

@@ -18,7 +18,7 @@ use crate::serve::access_log::AccessLogEntry;
 use crate::serve::identity::Visitor;
 use crate::serve::metrics::RefusalReason;
 use crate::serve::socket::Socket;
-use crate::serve::websocket::connection::Notice;
+use crate::serve::websocket::connection::{Handback, Notice};
 use crate::serve::websocket::group::{self, BroadcastGroup};
 use crate::serve::websocket::stream::{SocketEvent, WebSocket};
 use crate::serve::withdrawal::{Loss, Reads, Withdrawal};
@@ -104,13 +104,17 @@ pub(in crate::serve) async fn serve(
             FrameSource::BroadcastGroup(detached, group) => {
                 match next_end(&mut socket, &mut withdrawal).await {
                     Ok(SocketEvent::Notice(Notice::Handback(handback))) => {
-                        queue.extend(handback.frames);
-                        match handback.ending {
+                        let Handback { frames, cursor, behind, ending } = *handback;
+                        queue.extend(frames);
+                        let source = match ending {
                             Some(ending) => FrameSource::None(StreamEnd::Ended(ending)),
-                            None => FrameSource::Session(Box::new(
-                                app.hub.resume(detached, handback.cursor),
-                            )),
-                        }
+                            None => {
+                                FrameSource::Session(Box::new(app.hub.resume(detached, cursor)))
+                            }
+                        };
+                        // The session says itself that it is behind.
+                        drop(behind);
+                        source
                     }
                     ended => {
                         socket.connection().leave();

@@ -11,14 +11,14 @@ use crate::log::{Access, LogPath, Offset, Registry};
 use crate::render::Interpretation;
 use crate::session::{Form, Hub, Output, Session, StartAt, StreamRequest, WantedGeneration};
 
-struct Log {
+pub(super) struct Log {
     directory: TempDir,
-    hub: Hub,
+    pub(super) hub: Hub,
     log: LogPath,
 }
 
 impl Log {
-    fn new(content: &str) -> Self {
+    pub(super) fn new(content: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a.log");
         std::fs::write(&path, content).unwrap();
@@ -28,11 +28,23 @@ impl Log {
         Self { directory, hub, log }
     }
 
-    fn path(&self) -> PathBuf {
+    pub(super) fn path(&self) -> PathBuf {
         self.directory.path().join("a.log")
     }
 
-    async fn join(&self, begin: StartAt, form: Form) -> Session {
+    /// Appends bytes, and waits until the follower has published them.
+    pub(super) async fn append(&self, bytes: &[u8]) {
+        let mut file = std::fs::File::options().append(true).open(self.path()).unwrap();
+        file.write_all(bytes).unwrap();
+        self.published().await;
+    }
+
+    /// Waits until the follower has published everything in the file: each join does.
+    pub(super) async fn published(&self) {
+        let _viewer = self.hub.registry().join(&self.log, true).await.unwrap();
+    }
+
+    pub(super) async fn join(&self, begin: StartAt, form: Form) -> Session {
         let request = StreamRequest {
             begin,
             late: Vec::new(),
@@ -65,7 +77,7 @@ async fn until(session: &mut Session, last: &str) -> String {
 }
 
 /// Takes everything that the session has, until it waits for new lines.
-async fn catch_up(session: &mut Session) {
+pub(super) async fn catch_up(session: &mut Session) {
     while session.idle_position().is_none() {
         let next = tokio::time::timeout(Duration::from_secs(10), session.next());
         next.await.expect("messages are due");
@@ -121,9 +133,6 @@ async fn viewers_that_join_at_the_same_time_share_the_first_lines_and_read_no_by
 async fn the_first_bytes_are_sent_once_even_if_the_log_grows_before_that() {
     let log = Log::new("one\ntwo\n");
     let mut session = log.join(StartAt::All, Form::Raw).await;
-    let mut file = std::fs::File::options().append(true).open(log.path()).unwrap();
-    file.write_all(b"three\n").unwrap();
-    // Each join waits until the follower has published everything in the file.
-    let _published = log.hub.registry().join(&log.log, true).await.unwrap();
+    log.append(b"three\n").await;
     assert_eq!(until(&mut session, "three\n").await, "one\ntwo\nthree\n");
 }

@@ -14,6 +14,7 @@
 mod checked_viewer;
 mod joins;
 mod log_files;
+mod pieces;
 mod record;
 
 use std::time::Duration;
