@@ -2,7 +2,8 @@
 //!
 //! `cargo bench --bench catchup`; words after `--` select from `tail`, `http`, `messages`, `html`
 //! and `stream`. `GIB=4` is the size of the big log, `HTML_MIB=512` that of the log for `html`,
-//! `SECONDS=10` the length of the stream, at `MB_PER_SECOND=200`.
+//! `SECONDS=10` the length of the stream, at `MB_PER_SECOND=200`. `BEFORE=PATH` is another build of
+//! the program, which `html` and `stream` measure as well.
 
 #![allow(
     dead_code,
@@ -189,8 +190,16 @@ fn messages(stage: &Stage, big: &Path) {
 fn html(stage: &Stage) {
     let mebibytes = setting("HTML_MIB", 512);
     println!("\n## {mebibytes} MiB as HTML over a WebSocket, one viewer\n");
-    row(&[&"log", &"`rows`, MB/s", &"the original's protocol, MB/s", &"peak RSS, + MiB"]);
-    println!("|---|---|---|---|");
+    row(&[
+        &"log",
+        &"program",
+        &"`rows`, MB/s",
+        &"for a second of CPU",
+        &"the original's protocol, MB/s",
+        &"for a second of CPU",
+        &"peak RSS, + MiB",
+    ]);
+    println!("|---|---|---|---|---|---|---|");
     for (name, levels) in [
         ("plain lines", LEVELS),
         (
@@ -205,25 +214,40 @@ fn html(stage: &Stage) {
     ] {
         let log = stage.path().join("html.log");
         fill(&log, mebibytes << 20, levels);
-        let server = Server::tailcast(stage.path());
-        let rss = server.rss();
-        server.forget_peak();
-        let mut speeds = [const { Vec::new() }; 2];
+        let mut servers = vec![("tailcast", Server::tailcast(stage.path()))];
+        if stage::before().is_some() {
+            servers.push(("before", Server::before(stage.path())));
+        }
+        let rss: Vec<f64> = servers.iter().map(|(_, server)| server.rss()).collect();
+        servers.iter().for_each(|(_, server)| server.forget_peak());
+        let mut speeds = vec![[const { Vec::new() }; 4]; servers.len()];
         for _ in 0..setting("ROUNDS", 5) {
-            for (is_v1, speeds) in [true, false].into_iter().zip(&mut speeds) {
-                let target = format!("{}?lines=all", log.display());
-                let began = Instant::now();
-                let sent = Counter::connect(&server.address, &target, is_v1).read_to_close();
-                speeds.push(size(&log) as f64 / 1e6 / began.elapsed().as_secs_f64());
-                assert!(sent >= size(&log) * 9 / 10, "{sent} bytes of HTML");
+            for (at, is_v1) in [(0, true), (2, false)] {
+                for ((_, server), speeds) in servers.iter().zip(&mut speeds) {
+                    let target = format!("{}?lines=all", log.display());
+                    let (began, cpu) = (Instant::now(), server.cpu());
+                    let sent = Counter::connect(&server.address, &target, is_v1).read_to_close();
+                    let megabytes = size(&log) as f64 / 1e6;
+                    speeds[at].push(megabytes / began.elapsed().as_secs_f64());
+                    speeds[at + 1].push(megabytes / (server.cpu() - cpu));
+                    assert!(sent >= size(&log) * 9 / 10, "{sent} bytes of HTML");
+                }
             }
         }
-        let grown = (server.peak() - rss) / MEBI;
-        row(&[&name, &range(&speeds[0]), &range(&speeds[1]), &format!("{grown:.1}")]);
-        let [rows, _] = speeds;
-        Figure::new(format!("HTML over a WebSocket, {name}"), median(rows), "MB/s")
-            .goal(Goal::AtLeast(300.0))
-            .note();
+        for (((program, server), rss), speeds) in servers.iter().zip(rss).zip(&speeds) {
+            let grown = format!("{:.1}", (server.peak() - rss) / MEBI);
+            let [rows, rows_cpu, original, original_cpu] = speeds.each_ref().map(|of| range(of));
+            if *program == "tailcast" {
+                Figure::new(
+                    format!("HTML over a WebSocket in a CPU second, {name}"),
+                    median(speeds[1].clone()),
+                    "MB",
+                )
+                .goal(Goal::AtLeast(300.0))
+                .note();
+            }
+            row(&[&name, program, &rows, &rows_cpu, &original, &original_cpu, &grown]);
+        }
     }
 }
 
@@ -243,26 +267,30 @@ fn stream(stage: &Stage) {
         &"CPU / the loop",
     ]);
     println!("|---|---|---|---|---|");
-    let mut cpu = [const { Vec::new() }; 3];
-    let mut took = [const { Vec::new() }; 3];
-    let mut grown = [const { Vec::new() }; 3];
+    let mut names = vec!["read once, send to each", "tailcast, bytes", "tailcast, HTML"];
+    if stage::before().is_some() {
+        names.extend(["before, bytes", "before, HTML"]);
+    }
+    let mut cpu = vec![Vec::new(); names.len()];
+    let mut took = cpu.clone();
+    let mut grown = cpu.clone();
     for round in 0..setting("ROUNDS", 3) as usize {
         for turn in 0..cpu.len() {
             let at = (round + turn) % cpu.len();
             let log = stage.log("stream.log");
             let server = match at {
                 0 => Server::floor(&log),
-                _ => Server::tailcast(stage.path()),
+                1 | 2 => Server::tailcast(stage.path()),
+                _ => Server::before(stage.path()),
             };
-            let (used, after, rss) = keep_up(&server, &log, at == 1, seconds, speed);
+            let is_bytes = at == 1 || at == 3;
+            let (used, after, rss) = keep_up(&server, &log, is_bytes, seconds, speed);
             cpu[at].push(used);
             took[at].push(after);
             grown[at].push(rss);
         }
     }
-    for (at, name) in
-        ["read once, send to each", "tailcast, bytes", "tailcast, HTML"].iter().enumerate()
-    {
+    for (at, name) in names.iter().enumerate() {
         let ratios: Vec<f64> =
             cpu[at].iter().zip(&cpu[0]).map(|(one, other)| one / other).collect();
         row(&[

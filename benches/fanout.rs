@@ -2,7 +2,8 @@
 //! delivery, and the time until a line has reached the last viewer.
 //!
 //! `cargo bench --bench fanout`, with `ROUNDS=5 SECONDS=10` by default; words after `--` select
-//! loads by name. `ONLY="tailcast,tailcast TLS"` measures some of the servers. `PEERS="edge,original,websocketd,nchan,nchan TLS,frontail"` measures other servers as well, if
+//! loads by name. `ONLY="tailcast,tailcast TLS"` measures some of the servers. `BEFORE=PATH` is another
+//! build of the program, which takes its turns as `before`. `PEERS="edge,original,websocketd,nchan,nchan TLS,frontail"` measures other servers as well, if
 //! they are installed, and `PEERS=installed` all of them but the edge and those with TLS; `ONLY=tailcast,peers` then leaves out the rest. `edge` is an edge of a machine that has the log, with nats-server between.
 
 #![allow(
@@ -140,6 +141,7 @@ fn main() {
             ("floor TLS", ""),
             ("tailcast TLS", ""),
         ];
+        let before = stage::before().map(|_| ("before", ""));
         let peers = std::env::var("PEERS").unwrap_or_default();
         let peers = if peers == "installed" { PEERS } else { &peers };
         let peers: Vec<_> =
@@ -154,6 +156,7 @@ fn main() {
         };
         let mut all: Vec<_> = ours
             .into_iter()
+            .chain(before)
             .chain(peers.iter().copied())
             .filter(|(name, _)| is_chosen(name))
             .map(|(name, query)| (name.to_owned(), query, Figures::default()))
@@ -168,6 +171,7 @@ fn main() {
                     "floor" => Some(Server::floor(&log)),
                     "floor TLS" => Some(Server::floor_tls(&log)),
                     "tailcast TLS" => Some(Server::tailcast_tls(stage.path())),
+                    "before" => Some(Server::before(stage.path())),
                     "tailcast" | "tailcast rows" => Some(Server::tailcast(stage.path())),
                     peer => Server::peer(peer, &log),
                 };

@@ -28,6 +28,11 @@ pub fn setting(name: &str, default: u64) -> u64 {
     }
 }
 
+/// Another build of the program, to be compared in the same run.
+pub fn before() -> Option<String> {
+    std::env::var("BEFORE").ok().filter(|program| !program.is_empty())
+}
+
 /// A server that prints its address. Killed when dropped.
 pub struct Server {
     child: Child,
@@ -120,6 +125,11 @@ impl Server {
     /// Another build of the program.
     pub fn build(program: &OsStr, directory: &Path) -> Self {
         Self::start(Self::command(program, directory, &["--port", "0"]))
+    }
+
+    /// Another build of the program, which `BEFORE` names.
+    pub fn before(directory: &Path) -> Self {
+        Self::build(before().unwrap().as_ref(), directory)
     }
 
     /// With TLS, and a unix socket without it for the health answer.
