@@ -15,11 +15,6 @@ use crate::wire::rows::RowsMessages;
 /// The terminal is fed in pieces of this size, so that rendering can stop in time when the output
 /// is much larger than the bytes of the log.
 const PIECE_BYTES: usize = 8 * 1024;
-/// The size of the pieces as long as the output is no larger than usual: the cost of each is shared
-/// by more rows.
-const USUAL_PIECE_BYTES: usize = 16 * 1024;
-/// How many times larger than the bytes of the log the output usually is at most.
-const USUAL_GROWTH: usize = 4;
 /// The most bytes that are allocated for the output of a step before its size is known.
 const CAPACITY_BYTES_MAX: usize = 192 * 1024;
 /// The size of a row besides its content: the offset, and the punctuation around the two.
@@ -122,11 +117,10 @@ impl Renderer {
         let capacity = bytes.len().min(CAPACITY_BYTES_MAX);
         let mut output = StepOutput::new(form, self.state.at().0, capacity);
         let mut taken = 0;
-        while taken < bytes.len() && output.size < bytes_max {
-            let is_usual = taken > 0 && output.size <= USUAL_GROWTH * taken;
-            let len = if is_usual { USUAL_PIECE_BYTES } else { PIECE_BYTES };
-            let rest = bytes.get(taken..).unwrap_or_default();
-            let piece = rest.get(..len).unwrap_or(rest);
+        for piece in bytes.chunks(PIECE_BYTES) {
+            if output.size >= bytes_max {
+                break;
+            }
             let patch = self.state.terminal.feed(piece);
             taken += piece.len();
             match form {
