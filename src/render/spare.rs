@@ -5,8 +5,9 @@ use std::cell::RefCell;
 
 use super::line::Line;
 
-/// How many lines a thread keeps.
-const LINES_MAX: usize = 128;
+/// How many lines a thread keeps. A session feeds a terminal less than that at once, unless they
+/// are very short.
+const LINES_MAX: usize = 256;
 
 thread_local! {
     static LINES: RefCell<Vec<Line>> = const { RefCell::new(Vec::new()) };

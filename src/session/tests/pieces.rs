@@ -38,7 +38,7 @@ impl Screen {
 /// serves it.
 enum Place {
     Here(Box<Session>),
-    Away(Detached, SavedCursor, Option<Behind>),
+    Away(Box<(Detached, SavedCursor, Option<Behind>)>),
     Moving,
 }
 
@@ -79,7 +79,7 @@ impl Viewer {
             Place::Here(mut session) => {
                 let (cursor, behind) =
                     (session.saved_cursor(), if keeps { session.one_behind() } else { None });
-                Place::Away(session.detach().unwrap(), cursor, behind)
+                Place::Away(Box::new((session.detach().unwrap(), cursor, behind)))
             }
             away => away,
         };
@@ -87,7 +87,8 @@ impl Viewer {
 
     fn come_back(&mut self, log: &Log) {
         self.place = match std::mem::replace(&mut self.place, Place::Moving) {
-            Place::Away(detached, cursor, _behind) => {
+            Place::Away(away) => {
+                let (detached, cursor, _behind) = *away;
                 Place::Here(Box::new(log.hub.resume(detached, cursor)))
             }
             here => here,
@@ -97,7 +98,7 @@ impl Viewer {
     fn session(&mut self) -> &mut Session {
         match &mut self.place {
             Place::Here(session) => session,
-            Place::Away(..) | Place::Moving => panic!("it is away"),
+            Place::Away(_) | Place::Moving => panic!("it is away"),
         }
     }
 }
