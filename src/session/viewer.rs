@@ -539,13 +539,14 @@ impl Viewer {
                 let step = self.cursor.on_rotation(NextSpan::Span(at, reason));
                 return self.announce(step);
             }
-            after = self.cursor.pass_spans(next.after.unwrap_or_default());
+            after = next.after.unwrap_or(after);
         }
-        let next = follower.timeline().after(after.max(ROTATED_NUMBER_MAX));
+        after = self.cursor.pass_spans(after);
+        let next = follower.timeline().after(after);
         let next = match next {
             Next::Span(reader) => {
                 if reader.are_files_missing {
-                    if let Some(step) = self.enter_missed(&reader, after).await {
+                    if let Some(step) = self.enter_missed(&reader).await {
                         return self.announce(step);
                     }
                     if let Some(step) = self.cursor.on_unknown_files() {
@@ -566,13 +567,12 @@ impl Viewer {
 
     /// Enters the first of the files that had the log's name before the next span and were missed,
     /// where the history is wanted.
-    async fn enter_missed(&mut self, next: &Span, after: u64) -> Option<Step> {
+    async fn enter_missed(&mut self, next: &Span) -> Option<Step> {
         let is_in_missed = self.span().is_some_and(|span| span.is_rotated());
         if !self.request.history || is_in_missed {
             return None;
         }
         let found = self.subscription.follower.find_missed(next).await?;
-        self.cursor.pass_spans(after);
         let at = self.span_cursor(found.into(), Fingerprint::at(Offset(0)));
         Some(self.cursor.on_rotation(NextSpan::Span(at, Reason::Rotated)))
     }

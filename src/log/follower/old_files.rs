@@ -126,9 +126,11 @@ impl Follower {
     }
 
     fn seek_rotated_once(&self, generation: Generation, offset: Offset) -> Sought<SpanReader> {
-        let on_disk = self.timeline().on_disk(generation);
         let (access, log) = (&self.access, &self.log);
         let last = self.timeline().last_of(generation);
+        // Who asks may have heard of it when fewer bytes were there to be signed.
+        let generation = last.as_ref().map_or(generation, |last| last.signed());
+        let on_disk = self.timeline().on_disk(generation);
         let end = last.as_ref().map(|span| span.end());
         let found = rotated::find(access, log, on_disk, offset, end);
         let found = found.or_else(|| self.old_files.find_named(access, log, generation));

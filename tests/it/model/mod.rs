@@ -59,8 +59,8 @@
 //! 13. A reader with `history=1` gets everything that is on the disk when it comes, in files of
 //!     whatever names and compressions a rotation has left, each byte once, in the order in which it
 //!     was written, and no `gap` with an end. A file that the server may have missed while it followed
-//!     the log need not be there: one that had the name for less than 250 ms, or one for which there is
-//!     a `gap` without an end.
+//!     the log need not be there: one that had the name for less than 250 ms, for which there is a `gap`
+//!     without an end.
 //!
 //! # Not required
 //!
