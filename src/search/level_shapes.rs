@@ -8,6 +8,7 @@
 
 use std::sync::LazyLock;
 
+use parking_lot::Mutex;
 use regex_automata::hybrid::LazyStateID;
 use regex_automata::hybrid::dfa::{Cache, DFA};
 use regex_automata::nfa::thompson::{self, WhichCaptures};
@@ -75,8 +76,6 @@ impl Shape {
 #[derive(Debug, Default)]
 pub(super) struct LevelShapes {
     shapes: Vec<Shape>,
-    /// What the automata have found out so far.
-    caches: Vec<Cache>,
     /// The lines of other shapes.
     misses: usize,
 }
@@ -96,10 +95,7 @@ impl LevelShapes {
         if self.misses > TRIES_MAX && !self.misses.is_multiple_of(MISSES_PER_TRY) {
             return;
         }
-        if self.caches.is_empty() {
-            self.caches = WAYS.iter().map(|way| way.dfa.create_cache()).collect();
-        }
-        let Some(shape) = shape_of(line, &mut self.caches) else { return };
+        let Some(shape) = shape_of(line, &mut CACHES.lock()) else { return };
         if self.shapes.len() < SHAPES_MAX {
             self.shapes.push(shape);
         } else if self.misses > TRIES_MAX {
@@ -120,6 +116,10 @@ static WAYS: LazyLock<Vec<Way>> = LazyLock::new(|| {
     let anchored = stating_steps().iter().take_while(|step| step.is_anchored());
     anchored.map(|step| Way { step, dfa: automaton(step) }).collect()
 });
+
+/// What the automata have found out so far, for all searches: each needs it for a few lines only.
+static CACHES: LazyLock<Mutex<Vec<Cache>>> =
+    LazyLock::new(|| Mutex::new(WAYS.iter().map(|way| way.dfa.create_cache()).collect()));
 
 fn automaton(step: &Step) -> DFA {
     let config = thompson::Config::new().utf8(false).which_captures(WhichCaptures::None);

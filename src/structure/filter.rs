@@ -27,7 +27,7 @@ pub struct FieldFilter {
 /// A text that is looked for in many lines at once.
 #[derive(Clone, Debug)]
 enum Needle {
-    Text(Finder<'static>),
+    Text(Box<Finder<'static>>),
     /// In any case.
     AnyCase(Regex),
 }
@@ -129,7 +129,7 @@ struct Names {
 
 #[derive(Clone, Debug)]
 enum NameFinder {
-    One(Finder<'static>),
+    One(Box<Finder<'static>>),
     Any(Regex),
 }
 
@@ -144,7 +144,7 @@ impl Names {
         names.sort_by(|one, other| other.len().cmp(&one.len()).then_with(|| one.cmp(other)));
         names.dedup();
         let finder = match &names[..] {
-            [name] => NameFinder::One(Finder::new(name.as_bytes()).into_owned()),
+            [name] => NameFinder::One(finder(name)),
             names => NameFinder::Any(Regex::new(&names.join("|")).ok()?),
         };
         Some(Self { names, finder })
@@ -177,6 +177,10 @@ fn may_be_held(condition: &Condition, name: &str, behind: &[u8]) -> bool {
     json::scalar(value.trim_ascii_start()).is_none_or(holds)
 }
 
+fn finder(text: &str) -> Box<Finder<'static>> {
+    Box::new(Finder::new(text.as_bytes()).into_owned())
+}
+
 /// The last part of the name of a field, as it stands in each line that has the field.
 fn last_part(name: &str) -> Option<&str> {
     Some(name.rsplit_once('.').map_or(name, |(_, name)| name)).filter(is_plain)
@@ -201,7 +205,7 @@ fn needle(conditions: &[Condition]) -> Option<Needle> {
             .filter_map(|condition| condition.test.text_in_any_case().filter(is_plain))
             .collect(),
     );
-    let text = |text: String| Needle::Text(Finder::new(text.as_bytes()).into_owned());
+    let text = |text: String| Needle::Text(finder(&text));
     if let Some(exact) =
         exact.filter(|exact| any_case.as_ref().is_none_or(|any| any.len() <= exact.len()))
     {
