@@ -16,6 +16,9 @@ pub(super) const LINE_BYTES_MAX: usize = 256 * 1024;
 /// The keys, with all that comes before the value.
 const KEYS: [&[u8]; 4] = [b"\"log\":\"", b"\"stream\":\"", b"\"time\":\"", b"\"attrs\":{"];
 
+/// What each envelope has in it.
+pub(super) const NEEDED_NAME: &[u8] = b"\"stream\"";
+
 /// Whether a log that begins with these bytes may be Docker's. None where more of them must tell.
 pub(super) fn may_begin(head: &[u8]) -> Option<bool> {
     let rest = head.strip_prefix(b"{")?;
