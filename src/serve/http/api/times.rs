@@ -8,7 +8,7 @@ use hyper::{Response, StatusCode};
 use parking_lot::Mutex;
 use tokio::time::{sleep, timeout_at};
 
-use crate::log::{Generation, LogPath, Refusal};
+use crate::log::{Generation, HistoryFile, LogPath, Refusal};
 use crate::render::Interpretation;
 use crate::search::limiter::TIME_SLICE;
 use crate::search::times::{Count, Times};
@@ -46,6 +46,19 @@ pub(in crate::serve) struct Counts {
 struct OldFile {
     generation: Generation,
     disk_size: u64,
+    is_compressed: bool,
+}
+
+impl OldFile {
+    fn new(file: &HistoryFile) -> Self {
+        let &HistoryFile { generation, disk_size, compression, .. } = file;
+        Self { generation, disk_size, is_compressed: compression.is_some() }
+    }
+
+    /// Whether a count is of all that is on the disk: late lines may have been written since.
+    fn is_whole(&self, count: &Count) -> bool {
+        count.is_done() && (self.is_compressed || count.size().0 == self.disk_size)
+    }
 }
 
 /// How long a count of a part goes on that is asked for as so long ago.
@@ -201,10 +214,9 @@ pub(super) async fn times_of_history(
             FileTimes::Begun { old, begun } => (old, go_on(app, *begun, until).await?),
         };
         let counted = begun.count.times();
-        if let (true, Some(old)) = (counted.exact, old) {
-            app.counts.remember(&asked, old, counted.clone());
-        } else {
-            unfinished.push(begun);
+        match old.filter(|old| old.is_whole(&begun.count)) {
+            Some(old) => app.counts.remember(&asked, old, counted.clone()),
+            None => unfinished.push(begun),
         }
         times.push(counted);
     }
@@ -230,7 +242,7 @@ async fn look(
     let mut files = Vec::new();
     for (at, file) in history.files().iter().enumerate().rev() {
         let is_newest = at + 1 == history.files().len();
-        let old = OldFile { generation: file.generation, disk_size: file.disk_size };
+        let old = OldFile::new(file);
         let known = app.counts.known(asked, &old).filter(|_| !is_newest);
         let file = match known {
             Some(known) => FileTimes::Known(known),
