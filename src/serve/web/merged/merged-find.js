@@ -154,11 +154,14 @@ export class MergedFind {
 
   /** @param {Entry[]} rows that match now and did not before, or the other way round */
   #decided(rows) {
-    if (this.#filtersText) {
-      const { changed } = this.#parts.buffer;
+    if (this.#filtersText && rows.length > 0) {
+      const { buffer, logsOn } = this.#parts;
+      // Other rows may have been loaded instead meanwhile.
+      const here = new Set(buffer.entries(logsOn()));
       for (const row of rows) {
-        changed.add(row);
-        for (const next of this.traces.behind(row)) changed.add(next);
+        if (!here.has(row)) continue;
+        buffer.changed.add(row);
+        for (const next of this.traces.behind(row)) buffer.changed.add(next);
       }
     }
     this.#version = -1;
