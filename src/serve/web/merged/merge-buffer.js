@@ -119,6 +119,15 @@ export class MergeBuffer {
     strand.finalize();
   }
 
+  /** Takes other pages instead of the present ones, of which nothing is drawn any more. @param {PagedRows} paged */
+  replacePages(paged) {
+    for (const row of this.paged.rows) {
+      this.arrived.delete(row);
+      this.changed.delete(row);
+    }
+    this.paged = paged;
+  }
+
   /** Lets go of the rows of a log that will arrive again. @param {number} log */
   giveWay(log) {
     const comesAgain = (/** @type {Entry} */ row) => row.log === log && this.live[log].has(row.generation, row.logOffset);

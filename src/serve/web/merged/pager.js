@@ -80,7 +80,7 @@ export class Pager {
       const answer = await this.#ask(numbers, way, (log) => placeIn(where, log), filter, signal);
       const paged = new PagedRows(this.#parts.logs.length);
       paged.filter = filterName(filter);
-      buffer.paged = paged;
+      buffer.replacePages(paged);
       this.failed = new Map();
       this.#take(answer, numbers, way, true);
       if (typeof where === 'object' && 'row' in where) beginWith(paged, where.row);
