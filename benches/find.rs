@@ -28,7 +28,10 @@ use std::time::Instant;
 use grep_regex::{RegexMatcher, RegexMatcherBuilder};
 use grep_searcher::{BinaryDetection, Searcher, SearcherBuilder, Sink, SinkMatch};
 use serde_json::Value;
-use stage::contest::{Contender, Turn, alone, cpu_of_children, print_contest, print_heads};
+use stage::contest::{
+    Contender, Turn, alone, cpu_of_children, note_contest, note_each, print_contest, print_heads,
+};
+use stage::figures::Goal;
 use stage::{Server, Stage, get, heading, range, row, setting};
 
 /// The number of requests for rows.
@@ -250,14 +253,19 @@ fn find(stage: &Stage) {
             // The programs see the colours.
             let agree = !(is_coloured && search.is_regex);
             print_contest(search.name, &mut contenders, agree);
+            let what = format!("finding {} in a log {kind}", search.name);
+            note_contest(&what, &contenders, Some("engine alone"), Goal::RatioAtLeast(0.8));
+            if nth == 0 && !is_coloured {
+                note_each("a rare text in 1 GiB, by", &contenders);
+            }
         }
-        levels(&builds, &log);
+        levels(&builds, &log, kind);
         println!("peak memory of the server: {:.1} MiB", builds.present.peak() / 1048576.0);
     }
     let log = stage.path().join("access.log");
     fill_access(&log, setting("GIB", 1) << 30);
     println!("\n## an access log of {:.2} GB, whose lines state no level", size(&log) as f64 / 1e9);
-    levels(&Builds::new(stage.path()), &log);
+    levels(&Builds::new(stage.path()), &log, "of requests");
 }
 
 /// Writes a log of requests.
@@ -284,7 +292,7 @@ fn fill_access(path: &Path, bytes: u64) {
 }
 
 /// Finds the rows of a level, beside a bare loop.
-fn levels(builds: &Builds, log: &Path) {
+fn levels(builds: &Builds, log: &Path, kind: &str) {
     println!("\n### rows of a level; GB per second of CPU\n");
     for (nth, (level, query)) in LEVELS.iter().enumerate() {
         let mut contenders = builds.contenders(log, "find", query);
@@ -293,6 +301,8 @@ fn levels(builds: &Builds, log: &Path) {
             print_heads("level", &contenders);
         }
         print_contest(level, &mut contenders, false);
+        let what = format!("rows of the level {level} in a log {kind}");
+        note_contest(&what, &contenders, None, Goal::AtLeast(2.5));
     }
 }
 
@@ -421,6 +431,8 @@ fn fields(stage: &Stage) {
             print_heads("what", &contenders);
         }
         print_contest(&format!("`{conditions}`"), &mut contenders, false);
+        let what = format!("`{conditions}`");
+        note_contest(&what, &contenders, None, Goal::AtLeast(0.5));
     }
     println!("\n### `jq` on 64 MiB of them; GB per second of CPU\n");
     for (conditions, program) in CONDITIONS {
@@ -428,12 +440,13 @@ fn fields(stage: &Stage) {
             row(&[&format!("`{conditions}`"), &format!("{speed:.3}")]);
         }
     }
-    levels(&builds, &log);
+    levels(&builds, &log, "of JSON");
     println!("\n### the values of `status`; GB per second of CPU\n");
     let mut contenders = builds.contenders(&log, "fields", "field=status");
     contenders.push(Contender::new("`serde_json` alone", || parser(&log)));
     print_heads("what", &contenders);
     print_contest("all of them", &mut contenders, false);
+    note_contest("values of a field", &contenders, None, Goal::AtLeast(0.5));
 }
 
 /// The speed of `jq`, in GB per second of CPU. `None` if it is not installed, or has no such program.

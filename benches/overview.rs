@@ -47,7 +47,7 @@ const PARTS: [Part; 10] = [
         &["tail", "messages", "html", "stream"],
         &[("GIB", "1"), ("ROUNDS", "2"), ("SECONDS", "3")],
     ),
-    ("find", &["find", "rows", "fields"], &[("GIB", "1"), ("ROWS_GIB", "1")]),
+    ("find", &["find", "rows", "fields"], &[("GIB", "1"), ("ROWS_GIB", "1"), ("ROUNDS", "1")]),
     ("times", &["stamps", "seek"], &[("GIB", "1")]),
     ("archive", &["gz", "zst"], &[("MIB", "512"), ("ROUNDS", "1")]),
     ("run", &["pipe"], &[("ROUNDS", "3")]),

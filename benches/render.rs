@@ -13,10 +13,15 @@
 
 #![allow(clippy::print_stdout, reason = "a benchmark prints its results")]
 
+#[allow(dead_code, unreachable_pub, reason = "shared with the other benches")]
+#[path = "stage/figures.rs"]
+mod figures;
+
 use std::fmt::Write as _;
 use std::hint::black_box;
 use std::time::Duration;
 
+use figures::{Figure, Goal};
 use tailcast::encoding::envelope::Unwrapper;
 use tailcast::encoding::{Detection, Encoding};
 use tailcast::render::{Appender, Patch, Terminal};
@@ -405,6 +410,14 @@ fn main() {
                 black_box(at);
             });
         });
+        let goal = match name {
+            "plain" => 1200.0,
+            "coloured" => 250.0,
+            _ => 100.0,
+        };
+        Figure::new(format!("rendering as HTML, {name}"), html, "MB/CPU s")
+            .goal(Goal::AtLeast(goal))
+            .note();
         println!(
             "{name:10} {html:8.0} {feed:8.0} {text:8.0} {append:8.0} {open:8.0} {vte:8.0} {memchr:8.0}"
         );

@@ -2,10 +2,8 @@
 
 use std::time::Instant;
 
-use super::{Server, median, range, row};
-
-/// Rounds of each contest.
-const ROUNDS: usize = 3;
+use super::figures::{Figure, Goal};
+use super::{Server, median, median_ratio, range, row, setting};
 
 /// What one program did: how many rows it found in how many bytes, and the seconds of CPU and of time
 /// that it took. The rows are `None` if it gave up.
@@ -32,7 +30,7 @@ impl<'a> Contender<'a> {
 /// Lets all run in turns, and returns the rows that the first one found and its speed by the clock.
 fn compete(contenders: &mut [Contender<'_>], agree: bool) -> (Option<u64>, f64) {
     let (mut rows, mut by_clock) = (None, Vec::new());
-    for round in 0..ROUNDS {
+    for round in 0..setting("ROUNDS", 3) as usize {
         for turn in 0..contenders.len() {
             let at = (round + turn) % contenders.len();
             let contender = &mut contenders[at];
@@ -93,6 +91,26 @@ pub fn print_contest(name: &str, contenders: &mut [Contender<'_>], agree: bool) 
         format!("{speed:.2}"),
     ];
     print(&[&first[..], &cells(contenders)].concat());
+}
+
+/// Adds a contest to the table of all benches: the first one beside the one of this name, or alone.
+pub fn note_contest(what: &str, contenders: &[Contender<'_>], beside: Option<&str>, goal: Goal) {
+    let [ours, others @ ..] = contenders else { return };
+    let mut figure = Figure::new(what, median(ours.speeds.clone()), "GB/CPU s").goal(goal);
+    if let Some(name) = beside {
+        let other = others.iter().find(|other| other.name == name && !other.speeds.is_empty());
+        let Some(other) = other else { return };
+        let ratio = median_ratio(&ours.speeds, &other.speeds);
+        figure = figure.beside(name, median(other.speeds.clone()), ratio);
+    }
+    figure.note();
+}
+
+/// Adds each contender by its name to the table of all benches.
+pub fn note_each(what: &str, contenders: &[Contender<'_>]) {
+    for Contender { name, speeds, .. } in contenders.iter().filter(|one| !one.speeds.is_empty()) {
+        Figure::new(format!("{what}: {name}"), median(speeds.clone()), "GB/CPU s").note();
+    }
 }
 
 /// Prints the heads of such a table.

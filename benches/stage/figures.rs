@@ -51,7 +51,9 @@ impl Figure {
     /// Adds it to the file, if there is one.
     pub fn note(self) {
         let Some(path) = std::env::var_os(FILE) else { return };
-        let mut file = std::fs::File::options().create(true).append(true).open(path).unwrap();
-        writeln!(file, "{}", serde_json::to_string(&self).unwrap()).unwrap();
+        let file = std::fs::File::options().create(true).append(true).open(path);
+        let mut file = file.expect("the file of the figures can be made");
+        let text = serde_json::to_string(&self).expect("it has names and numbers only");
+        writeln!(file, "{text}").expect("the file of the figures can be written");
     }
 }
