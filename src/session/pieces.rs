@@ -21,10 +21,10 @@ use crate::wire::frame::{Form, Frame, Frames};
 const RECENT_BYTES_MAX: usize = 512 * 1024;
 
 /// The most bytes of frames that are kept of a log and form for sessions that are behind.
-pub(super) const BEHIND_BYTES_MAX: usize = 16 * 1024 * 1024;
+const BEHIND_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// While all logs together have more bytes of frames than this, each keeps only the latest.
-const TOTAL_BYTES_MAX: usize = 64 * 1024 * 1024;
+const TOTAL_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// A part of a span in one form, and what a session needs to continue after it.
 #[derive(Debug)]

@@ -250,7 +250,10 @@ async fn a_viewer_that_joins_while_lines_are_written_misses_and_repeats_nothing(
 
 async fn a_viewer_that_joins_while_the_file_is_replaced_ends_on_the_new_one(mode: Mode) {
     let server = mode.server().await;
-    let mut rounds = Vec::new();
+    let sentinel = server.path("sentinel.log");
+    let mut waiting = CheckedViewer::start(server.address, sentinel.to_str().unwrap(), "").await;
+    waiting.read_until_event("waiting").await;
+    let mut files = Vec::new();
     for round in 0..40u64 {
         let path = server.path(&format!("{round}.log"));
         let mut old = Writer::create(&path);
@@ -258,6 +261,14 @@ async fn a_viewer_that_joins_while_the_file_is_replaced_ends_on_the_new_one(mode
         let next = server.path(&format!("{round}.next"));
         let mut new = Writer::create(&next);
         new.append("the new content\n");
+        files.push((path, old, next, new));
+    }
+    // Events come in order. The event of a file that was made a moment before its log is followed cannot be
+    // told from that of a file which had the name later, so all of them have to be here first.
+    append(&sentinel, "all are there\n");
+    waiting.read_until("all are there\n").await;
+    let mut rounds = Vec::new();
+    for (round, (path, old, next, new)) in (0..).zip(files) {
         let (address, log) = (server.address, path.to_str().unwrap().to_owned());
         rounds.push(tokio::spawn(async move {
             // At some time in the first 5 ms after the start of the connection.

@@ -218,7 +218,9 @@ async fn a_reader_that_pauses_gets_everything() {
     let mut child = run.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     // For longer than it waits for processes that the command has left.
     pace(Duration::from_millis(3500)).await;
-    assert!(child.try_wait().unwrap().is_none(), "it has not waited for its reader");
+    if let Some(status) = child.try_wait().unwrap() {
+        panic!("it has not waited for its reader: {status}, {:?}", output_of_child(child));
+    }
     let output = output_of_child(child);
     let expected: String = (1..=30_000).map(|number| format!("{number}\n")).collect();
     assert!(text(&output.stdout) == expected, "{} bytes came", output.stdout.len());
