@@ -303,27 +303,14 @@ impl Publisher {
     /// Publishes all that comes. The last message has this sequence; 0 if there is none.
     async fn publish(&self, mut stream: Stream, sequence: u64, number: u64) -> Result<(), Stopped> {
         let mut last = LastMessage { sequence, is_known: true };
-        let mut ahead = None;
         loop {
-            let next = match ahead.take() {
-                Some(next) => next,
-                None => tokio::select! {
-                    next = self.next(&mut stream) => next,
-                    () = self.another_stream(number) => return Err(Stopped::AnotherStream),
-                },
+            let next = tokio::select! {
+                next = self.next(&mut stream) => next,
+                () = self.another_stream(number) => return Err(Stopped::AnotherStream),
             };
-            let Some((content, permit)) = next else { return Ok(()) };
+            let Some((content, _permit)) = next else { return Ok(()) };
             let message = Message { path: self.path.clone(), content };
-            // While the broker stores a large message of a log that is behind, the next one is read.
-            if permit.is_some() && stream.is_behind() {
-                let storing = self.store(&message, &mut last, number);
-                let (stored, next) = tokio::join!(storing, self.next(&mut stream));
-                stored?;
-                ahead = Some(next);
-            } else {
-                self.store(&message, &mut last, number).await?;
-            }
-            drop(permit);
+            self.store(&message, &mut last, number).await?;
             self.agent.figures.count_message(message.content.tail().len());
             if let Some(at) = message.content.end()
                 && self.agent.settings.publish == Publish::Always
@@ -449,7 +436,7 @@ impl Publisher {
                 }
             }
         };
-        let is_behind = stream.is_behind();
+        let is_behind = stream.viewer.history().is_some_and(|range| !range.is_empty());
         let large = || Arc::clone(&self.agent.large_messages).try_acquire_owned().ok();
         let permit = if is_behind { large() } else { None };
         let enough = if permit.is_some() { ENOUGH_BYTES_BEHIND } else { ENOUGH_BYTES };

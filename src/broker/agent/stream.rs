@@ -42,12 +42,6 @@ impl Stream {
         Some(Content::Turn { at, reason: Reason::Joined, size: at.offset.0, before: None })
     }
 
-    /// Whether there are bytes of the log that can be read at once.
-    pub(super) fn is_behind(&self) -> bool {
-        self.rest.is_some()
-            || self.held.is_none() && self.viewer.history().is_some_and(|range| !range.is_empty())
-    }
-
     /// Bytes as a message that has at most as many as there is room for. The others come next.
     pub(super) fn in_room(&mut self, room: usize, at: RemotePosition, mut bytes: Bytes) -> Content {
         if bytes.len() > room {
