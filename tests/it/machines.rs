@@ -199,43 +199,34 @@ pub struct Agent {
 impl Agent {
     /// The agent of a machine of this name, with the logs below a directory.
     pub fn start(url: &str, name: &str, logs: &Path, more: &[&str]) -> Self {
-        Self::start_with(url, name, logs, more, |_| {})
+        Self::begin(url, name, logs, more).ready()
     }
 
-    /// The same with other settings of the process.
-    pub fn start_with(
-        url: &str,
-        name: &str,
-        logs: &Path,
-        more: &[&str],
-        set: impl FnOnce(&mut Command),
-    ) -> Self {
-        let mut agent = Self::begin_with(url, name, logs, more, set);
-        agent.printed = first_line(&mut agent.child);
-        assert!(!agent.printed.is_empty(), "the agent said: {}", agent.said());
-        agent
-    }
-
-    /// An agent that may not be ready yet.
+    /// The same without waiting until it is ready.
     pub fn begin(url: &str, name: &str, logs: &Path, more: &[&str]) -> Self {
-        Self::begin_with(url, name, logs, more, |_| {})
+        Self::spawn(&mut Self::command(url, name, logs, more))
     }
 
-    fn begin_with(
-        url: &str,
-        name: &str,
-        logs: &Path,
-        more: &[&str],
-        set: impl FnOnce(&mut Command),
-    ) -> Self {
-        let stderr = NamedTempFile::new().unwrap();
+    /// The command for such an agent.
+    pub fn command(url: &str, name: &str, logs: &Path, more: &[&str]) -> Command {
         let mut agent = command();
         agent.args(["agent", "--name", name]).args(more).arg(logs);
         // As an argument others could see it.
         agent.env("TAILCAST_NATS", url);
+        agent
+    }
+
+    pub fn spawn(agent: &mut Command) -> Self {
+        let stderr = NamedTempFile::new().unwrap();
         agent.stdout(Stdio::piped()).stderr(stderr.reopen().unwrap());
-        set(&mut agent);
         Self { child: agent.spawn().unwrap(), printed: String::new(), stderr }
+    }
+
+    /// Waits until it is ready.
+    pub fn ready(mut self) -> Self {
+        self.printed = first_line(&mut self.child);
+        assert!(!self.printed.is_empty(), "the agent said: {}", self.said());
+        self
     }
 
     /// Its output on stderr.

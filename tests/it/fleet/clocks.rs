@@ -35,10 +35,8 @@ async fn clocks_that_are_an_hour_apart_lose_nobody_a_byte() {
         return not_run(test, "there is no nats-server");
     };
     let agent = |fleet: &Fleet, hours| {
-        let begin = |program: &mut Command| {
-            set_clock(program, &library, hours);
-        };
-        Agent::start_with(&fleet.nats.url(), HOST, fleet.logs.path(), &[], begin)
+        let mut agent = Agent::command(&fleet.nats.url(), HOST, fleet.logs.path(), &[]);
+        Agent::spawn(set_clock(&mut agent, &library, hours)).ready()
     };
     fleet.kill_agent();
     fleet.agent = agent(&fleet, 1);
