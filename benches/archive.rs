@@ -24,7 +24,7 @@ use std::time::Instant;
 
 use serde_json::Value;
 use stage::figures::{Figure, Goal};
-use stage::{Server, Stage, get, median, range, row, setting};
+use stage::{Server, Stage, get, is_wanted, median, range, row, setting};
 
 /// The compressors, with the ending of their files.
 const KINDS: [(&str, &str); 4] = [("gzip", "gz"), ("zstd", "zst"), ("xz", "xz"), ("bzip2", "bz2")];
@@ -89,7 +89,6 @@ fn asked(server: &Server, archive: &Path, place: &str) -> (f64, Value) {
 }
 
 fn main() {
-    let chosen: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
     let stage = Stage::new();
     let plain = stage.path().join("plain.log");
     let bytes = fill(&plain, setting("MIB", 1024) << 20);
@@ -107,7 +106,7 @@ fn main() {
     ]);
     println!("|---|--:|--:|--:|--:|--:|--:|--:|--:|");
     for (program, ending) in KINDS {
-        if !chosen.is_empty() && !chosen.iter().any(|word| word == ending) {
+        if !is_wanted(ending) {
             continue;
         }
         let archive = stage.path().join(format!("app.log.{ending}"));

@@ -26,7 +26,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use stage::figures::{Figure, Goal};
-use stage::{Counter, Server, Stage, get, heading, median, median_ratio, range, row, setting};
+use stage::{
+    Counter, Server, Stage, get, heading, is_wanted, median, median_ratio, range, row, setting,
+    words,
+};
 
 const MEBI: f64 = 1048576.0;
 /// Repetitions of the quick measurements.
@@ -353,9 +356,7 @@ fn keep_up(server: &Server, log: &Path, is_v1: bool, seconds: u64, speed: u64) -
 }
 
 fn main() {
-    let arguments: Vec<String> =
-        std::env::args().skip(1).filter(|word| word != "--bench").collect();
-    if let [mode, log] = &arguments[..]
+    if let [mode, log] = &words()[..]
         && mode == "serve"
     {
         // Waiting for full sockets is fine here: there are few viewers, and they keep up.
@@ -363,9 +364,8 @@ fn main() {
     }
     heading("catchup");
     let stage = Stage::new();
-    let wanted = |part: &str| arguments.is_empty() || arguments.iter().any(|word| word == part);
     let big: PathBuf = stage.path().join("big.log");
-    if ["tail", "http", "messages"].iter().any(|part| wanted(part)) {
+    if ["tail", "http", "messages"].iter().any(|part| is_wanted(part)) {
         fill(&big, setting("GIB", 4) << 30, LEVELS);
     }
     for (name, part) in [
@@ -373,14 +373,14 @@ fn main() {
         ("http", http as fn(&Stage, &Path)),
         ("messages", messages as fn(&Stage, &Path)),
     ] {
-        if wanted(name) {
+        if is_wanted(name) {
             part(&stage, &big);
         }
     }
-    if wanted("html") {
+    if is_wanted("html") {
         html(&stage);
     }
-    if wanted("stream") {
+    if is_wanted("stream") {
         std::fs::remove_file(&big).ok();
         stream(&stage);
     }

@@ -24,7 +24,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use stage::figures::{Figure, Goal};
-use stage::{Server, Stage, heading, load, median, median_ratio, number, range, row, setting};
+use stage::{
+    Server, Stage, heading, is_wanted, load, median, median_ratio, number, range, row, setting,
+    words,
+};
 
 /// Viewers, and lines per second.
 const LOADS: [(&str, u64, u64); 4] = [
@@ -122,9 +125,7 @@ fn note(load: &str, all: &[(String, &str, Figures)]) {
 }
 
 fn main() {
-    let arguments: Vec<String> =
-        std::env::args().skip(1).filter(|word| word != "--bench").collect();
-    match &arguments[..] {
+    match &words()[..] {
         [mode, log] if mode == "serve" => return floor::serve(Path::new(log), false, None),
         [mode, log, directory] if mode == "serve-tls" => {
             let tls = floor::tls(Path::new(directory));
@@ -135,7 +136,7 @@ fn main() {
     heading("fanout");
     let stage = Stage::new();
     for (name, viewers, rate) in LOADS {
-        if !arguments.is_empty() && !arguments.iter().any(|wanted| wanted == name) {
+        if !is_wanted(name) {
             continue;
         }
         // The protocol of the page is compared with the floor as well.

@@ -32,7 +32,7 @@ use stage::contest::{
     Contender, Turn, alone, cpu_of_children, note_contest, note_each, print_contest, print_heads,
 };
 use stage::figures::Goal;
-use stage::{Server, Stage, get, heading, range, row, setting};
+use stage::{Server, Stage, get, heading, is_wanted, range, row, setting};
 
 /// The number of requests for rows.
 const TIMES: u64 = 40;
@@ -458,12 +458,10 @@ fn jq(program: &str, log: &Path) -> Option<f64> {
 }
 
 fn main() {
-    let arguments: Vec<String> =
-        std::env::args().skip(1).filter(|word| word != "--bench").collect();
     heading("find");
     let stage = Stage::new();
     for (name, part) in [("find", find as fn(&Stage)), ("rows", rows), ("fields", fields)] {
-        if arguments.is_empty() || arguments.iter().any(|word| word == name) {
+        if is_wanted(name) {
             part(&stage);
         }
     }

@@ -21,17 +21,12 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use stage::figures::{Figure, Goal};
-use stage::{Client, Server, Stage, heading, number, row, setting, wait_until};
+use stage::{Client, Server, Stage, heading, is_wanted, number, row, setting, wait_until};
 
 /// Viewers per client process; each takes a descriptor there.
 const VIEWERS_A_CLIENT: u64 = 5000;
 /// The pause before the memory of the server is read.
 const REST: Duration = Duration::from_secs(2);
-
-fn wanted(part: &str) -> bool {
-    let mut words = std::env::args().skip(1).filter(|word| word != "--bench").peekable();
-    words.peek().is_none() || words.any(|word| word == part)
-}
 
 fn sizes() -> Vec<u64> {
     let sizes = std::env::var("VIEWERS").unwrap_or_else(|_| "5000,9500".to_owned());
@@ -199,7 +194,7 @@ fn main() {
         ("silence", silence as fn(&Stage)),
         ("herd", herd as fn(&Stage)),
     ] {
-        if wanted(name) {
+        if is_wanted(name) {
             part(&stage);
         }
     }

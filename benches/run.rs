@@ -25,7 +25,7 @@ use std::time::Instant;
 use pty_process::Size;
 use pty_process::blocking::Command as PtyCommand;
 use stage::figures::{Figure, Goal};
-use stage::{Stage, TAILCAST, median, row, setting};
+use stage::{Stage, TAILCAST, is_wanted, median, row, setting};
 
 /// What a program took.
 struct Took {
@@ -132,8 +132,6 @@ fn compare(title: &str, bytes: u64, run: fn(&str) -> Took, lines: &[(&str, Strin
 }
 
 fn main() {
-    let chosen: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
-    let is_chosen = |name: &str| chosen.is_empty() || chosen.iter().any(|word| word == name);
     let stage = Stage::new();
     let source = stage.path().join("source.log");
     let copy = stage.path().join("copy.log");
@@ -144,7 +142,7 @@ fn main() {
     let to = copy.display();
     let tee = ("`COMMAND \\| tee FILE`", format!("{command} | tee {to}"));
     let run = |more: &str| format!("{TAILCAST} run {more} --to {to} -- {command}");
-    if is_chosen("pipe") {
+    if is_wanted("pipe") {
         let lines = [
             tee.clone(),
             ("`tailcast run`", run("")),
@@ -153,7 +151,7 @@ fn main() {
         ];
         compare("into a pipe", bytes, in_pipe, &lines, &copy);
     }
-    if is_chosen("pty") {
+    if is_wanted("pty") {
         let lines = [
             ("`script -qc COMMAND FILE`", format!("script -qc '{command}' {to}")),
             ("`tailcast run`", run("")),

@@ -22,7 +22,7 @@ use std::io::{BufWriter, Read, Write};
 use std::time::Instant;
 
 use stage::figures::{Figure, Goal};
-use stage::{Server, Stage, get, heading, median, range, row, setting};
+use stage::{Server, Stage, get, heading, is_wanted, median, range, row, setting};
 use tailcast::time::{Profile, Recognizer, Zone};
 
 const ROUNDS: usize = 7;
@@ -153,14 +153,14 @@ fn fill(path: &std::path::Path, size: u64) -> u64 {
     T / 1000 - 86_400 + n / 1000
 }
 
-fn seek_and_count(wants: impl Fn(&str) -> bool) {
+fn seek_and_count() {
     let stage = Stage::new();
     let log = stage.log("big.log");
     let size = setting("GIB", 2) << 30;
     let last = fill(&log, size);
     let first = T / 1000 - 86_400;
     let server = Server::tailcast(stage.path());
-    if wants("seek") {
+    if is_wanted("seek") {
         heading("question | ms, median | least to most");
         for (name, question) in [
             ("/_/rows?time=", "/_/rows{log}?count=100&format=text&time={time}"),
@@ -190,7 +190,7 @@ fn seek_and_count(wants: impl Fn(&str) -> bool) {
                 .note();
         }
     }
-    if wants("count") {
+    if is_wanted("count") {
         heading("question | ms");
         let target = format!("/_/times{}?buckets=200", log.display());
         let begin = Instant::now();
@@ -210,13 +210,10 @@ fn read(server: &Server, target: &str) -> Vec<u8> {
 }
 
 fn main() {
-    let words: Vec<String> =
-        std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
-    let wants = |name: &str| words.is_empty() || words.iter().any(|word| word == name);
-    if wants("stamps") {
+    if is_wanted("stamps") {
         stamps();
     }
-    if wants("seek") || wants("count") {
-        seek_and_count(wants);
+    if is_wanted("seek") || is_wanted("count") {
+        seek_and_count();
     }
 }

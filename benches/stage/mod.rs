@@ -20,6 +20,17 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::{Control, Data, OpC
 /// The release build of the program.
 pub const TAILCAST: &str = env!("CARGO_BIN_EXE_tailcast");
 
+/// The words after `--`.
+pub fn words() -> Vec<String> {
+    std::env::args().skip(1).filter(|word| word != "--bench").collect()
+}
+
+/// Whether a part runs: the words name it, or there are none.
+pub fn is_wanted(part: &str) -> bool {
+    let words = words();
+    words.is_empty() || words.iter().any(|word| word == part)
+}
+
 /// A number from the environment, or the default.
 pub fn setting(name: &str, default: u64) -> u64 {
     match std::env::var(name) {
