@@ -25,17 +25,18 @@ use crate::serve::route::{Route, Transport, accepts, is_upgrade};
 use crate::serve::security::{self, Framing};
 use crate::serve::shared_listing::ListFormat;
 use crate::serve::socket::Peer;
-use crate::serve::websocket::upgrade;
+use crate::serve::websocket::upgrade::{self, Handshake, UpgradeSlot};
 use crate::serve::{App, assets, content_coding, cors, first_rows, health, json, metrics, page};
 use crate::wire::answer::{self, LogLink, to_json};
 
-/// Answers a request, whatever it is.
+/// Answers a request, whatever it is. A viewer that it upgrades is left in `slot`.
 pub(super) async fn answer(
     app: &Arc<App>,
     peer: Peer,
     mut request: Request<Incoming>,
+    slot: &UpgradeSlot,
 ) -> Response<Body> {
-    let upgrade = is_upgrade(request.headers()).then(|| hyper::upgrade::on(&mut request));
+    let handshake = Handshake::of(&mut request, slot);
     let (mut parts, body) = request.into_parts();
     let settings = app.settings();
     let client = Client::of(peer, &parts.headers, &settings.trusted_proxies);
@@ -50,7 +51,7 @@ pub(super) async fn answer(
         (Ok(origin), Ok(route)) => {
             let answered = match open_answer(app, &client, &parts, &origin, &route, body).await {
                 Some(answered) => answered,
-                None => admit_and_dispatch(app, &client, &parts, &origin, route, upgrade).await,
+                None => admit_and_dispatch(app, &client, &parts, &origin, route, handshake).await,
             };
             (origin, answered)
         }
@@ -145,7 +146,7 @@ async fn admit_and_dispatch(
     parts: &Parts,
     origin: &RequestOrigin,
     route: Route<'_>,
-    upgrade: Option<hyper::upgrade::OnUpgrade>,
+    handshake: Option<Handshake>,
 ) -> Result<Response<Body>, Refused> {
     let admitted = app.gate.admit(&app.settings(), client, origin, &parts.headers).await;
     let Admission { visitor, cookie } = match admitted {
@@ -155,7 +156,7 @@ async fn admit_and_dispatch(
         }
         Err(refused) => return Err(refused),
     };
-    let mut response = dispatch(app, client, &visitor, parts, route, upgrade).await?;
+    let mut response = dispatch(app, client, &visitor, parts, route, handshake).await?;
     if let Some(cookie) = cookie {
         response.headers_mut().append(header::SET_COOKIE, cookie);
     }
@@ -176,7 +177,7 @@ async fn dispatch(
     visitor: &Visitor,
     parts: &Parts,
     route: Route<'_>,
-    upgrade: Option<hyper::upgrade::OnUpgrade>,
+    handshake: Option<Handshake>,
 ) -> Result<Response<Body>, Refused> {
     let remote = client.remote;
     match route {
@@ -194,7 +195,8 @@ async fn dispatch(
         Route::ListJson => Ok(list(app, visitor, parts, ListFormat::Json).await),
         Route::Metrics => metrics::answer(app, &parts.headers).await,
         Route::Check { origin } => Ok(health::check(app, client, parts, &origin)),
-        Route::Api(call, path) => api::answer(app, visitor, parts, call, path).await,
+        // Boxed, because it is much larger than the others, and a viewer's upgrade needs none of it.
+        Route::Api(call, path) => Box::pin(api::answer(app, visitor, parts, call, path)).await,
         Route::Newer(path) => newer(app, visitor, path).await,
         Route::Events(logs) => merged_stream::answer(app, remote, visitor, parts, logs),
         Route::MergedRows(query) => api::merged_rows(app, visitor, query).await,
@@ -202,8 +204,8 @@ async fn dispatch(
         Route::Log { path, query, transport } => {
             let log = visitor.log_requested(&path);
             let request = LogRequest { app, remote, visitor, parts, query: *query };
-            match (transport, upgrade) {
-                (Transport::WebSocket, Some(upgrade)) => upgrade::answer(&request, log, upgrade),
+            match (transport, handshake) {
+                (Transport::WebSocket, Some(asked)) => upgrade::answer(&request, log, asked),
                 (Transport::Events, _) => stream::events(&request, &log?).await,
                 (Transport::Page, _) => view(&request, &log?).await,
                 (Transport::Plain | Transport::WebSocket, _) => plain(&request, &log?).await,

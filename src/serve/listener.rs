@@ -30,6 +30,7 @@ use crate::serve::idle_connections::TrackedConnection;
 use crate::serve::socket::{Listener, Listeners, Peer, Socket};
 #[cfg(feature = "tls")]
 use crate::serve::tls::{self, Arrival};
+use crate::serve::websocket::upgrade::{Upgrade, UpgradeSlot};
 use crate::serve::write_timeout::WriteTimeout;
 use crate::serve::{App, dispatch};
 
@@ -211,10 +212,23 @@ impl Drop for AnswerBody {
 }
 
 /// Serves a connection from its beginning to its end.
-async fn connection(app: Arc<App>, socket: Socket, peer: Peer) {
+///
+/// The future that answers its requests is boxed. It takes no memory once the connection is that of
+/// a viewer.
+fn connection(app: Arc<App>, socket: Socket, peer: Peer) -> impl Future<Output = ()> {
+    let requests = Box::pin(answer_requests(Arc::clone(&app), socket, peer));
+    async move {
+        if let Some(upgrade) = requests.await {
+            upgrade.serve(app).await;
+        }
+    }
+}
+
+/// Answers the requests of a connection, until it ends or becomes that of a viewer.
+async fn answer_requests(app: Arc<App>, socket: Socket, peer: Peer) -> Option<Box<Upgrade>> {
     if let Err(error) = socket.bound_buffers() {
         tracing::debug!(%peer, %error, "can't bound the socket's buffers");
-        return;
+        return None;
     }
     // A handshake counts like a request that has not come yet.
     let tracked = Arc::new(app.idle_connections.track());
@@ -224,20 +238,23 @@ async fn connection(app: Arc<App>, socket: Socket, peer: Peer) {
         Some(Arrival::PlainHttp(socket)) => {
             let service =
                 service_fn(async |request| Ok::<_, Infallible>(tls::answer_plain_http(&request)));
-            return serve(&app, socket, peer, &tracked, &AtomicBool::new(false), service).await;
+            serve(&app, socket, peer, &tracked, &AtomicBool::new(false), service).await;
+            return None;
         }
-        None => return,
+        None => return None,
     };
     let has_asked = Arc::new(AtomicBool::new(false));
+    let slot = UpgradeSlot::default();
     let service = {
         let (app, tracked, has_asked) =
             (Arc::clone(&app), Arc::clone(&tracked), Arc::clone(&has_asked));
+        let slot = slot.clone();
         service_fn(move |request| {
             has_asked.store(true, Ordering::Relaxed);
             tracked.set_busy();
-            let (app, tracked) = (Arc::clone(&app), Arc::clone(&tracked));
+            let (app, tracked, slot) = (Arc::clone(&app), Arc::clone(&tracked), slot.clone());
             async move {
-                let response = dispatch::answer(&app, peer, request).await;
+                let response = dispatch::answer(&app, peer, request, &slot).await;
                 let is_upgrade = response.status() == StatusCode::SWITCHING_PROTOCOLS;
                 let connection = Some(tracked).filter(|_| !is_upgrade);
                 let response: Response<AnswerBody> =
@@ -247,6 +264,7 @@ async fn connection(app: Arc<App>, socket: Socket, peer: Peer) {
         })
     };
     serve(&app, socket, peer, &tracked, &has_asked, service).await;
+    slot.take()
 }
 
 /// Begins a connection, with TLS where that is spoken. None when the peer is to blame, or too slow,

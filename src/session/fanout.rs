@@ -407,7 +407,8 @@ impl Fanout {
             (before, Some(file)) => {
                 let detection = self.detection(Some(span));
                 let empty = |at| self.empty_state(Some(span), at).of(rendition);
-                replay(before, &self.reads, &file, at, detection, empty).await
+                // Boxed: it is large, and a viewer that joins at the end needs none.
+                Box::pin(replay(before, &self.reads, &file, at, detection, empty)).await
             }
             (_, None) => return self.empty_state(Some(span), at).of(rendition),
         };

@@ -50,7 +50,7 @@ pub struct Session {
     /// An item of the viewer that is not rendered yet.
     pending: Option<Item>,
     /// The terminal state after a pending gap.
-    after_gap: Option<Checkpoint>,
+    after_gap: Option<Box<Checkpoint>>,
     /// Messages that are sent before anything else.
     ready: Frames,
     /// The lines that this viewer started with, shared with viewers that join at the same time.
@@ -230,13 +230,14 @@ impl Session {
             }
             Item::Gap { to: Some(to), .. } if self.lacks_state_after_gap(to) => {
                 self.pending = Some(item);
-                self.after_gap = match self.viewer.span() {
+                let state = match self.viewer.span() {
                     Some(span) => {
                         let rendition = self.form.rendition();
-                        Some(self.fanout.checkpoint_at(span, to, false, rendition).await)
+                        self.fanout.checkpoint_at(span, to, false, rendition).await
                     }
-                    None => Some(self.fanout.empty_state(None, to)),
+                    None => self.fanout.empty_state(None, to),
                 };
+                self.after_gap = Some(Box::new(state));
                 None
             }
             item => Some(self.announce(item)),
@@ -480,9 +481,10 @@ impl Session {
             }
             Item::Gap { generation, from, to } => {
                 self.fanout.count_gap();
-                let state = self.after_gap.take().unwrap_or_else(|| {
-                    self.fanout.empty_state(self.viewer.span(), to.unwrap_or(from))
-                });
+                let state = match self.after_gap.take() {
+                    Some(state) => *state,
+                    None => self.fanout.empty_state(self.viewer.span(), to.unwrap_or(from)),
+                };
                 let mut frames = self.move_renderer(state);
                 frames.extend(self.control(|| Message::gap(generation, from, to)));
                 frames

@@ -1,4 +1,4 @@
-//! The WebSocket handshake, and the task that serves the viewer after it.
+//! The WebSocket handshake, and what is left of it for the connection to do.
 
 use std::sync::Arc;
 
@@ -6,19 +6,77 @@ use hyper::header::{HeaderMap, HeaderValue, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOC
 use hyper::upgrade::OnUpgrade;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
 use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
 
 use crate::log::{LogPath, Refusal};
+use crate::serve::App;
 use crate::serve::access_log::AccessLogEntry;
 use crate::serve::body::{Body, empty};
 use crate::serve::dispatch::LogRequest;
 use crate::serve::query::{self, BadParameter, Format, LINES, Lines};
 use crate::serve::refusal::Refused;
+use crate::serve::route::is_upgrade;
 use crate::serve::websocket::negotiation;
-use crate::serve::websocket::viewer::{self, Denial, ViewerRequest};
+use crate::serve::websocket::viewer::{self, Denial, Viewer, ViewerRequest};
 use crate::serve::write_timeout::WriteTimeout;
+use crate::session::Session;
 use crate::wire::frame::{Form, Packing};
 use crate::wire::message::SUBPROTOCOL;
+
+/// A request for an upgrade that has not been answered.
+pub(in crate::serve) struct Handshake {
+    upgraded: OnUpgrade,
+    slot: UpgradeSlot,
+}
+
+impl Handshake {
+    /// None for a request that wants no upgrade.
+    pub(in crate::serve) fn of<B>(request: &mut Request<B>, slot: &UpgradeSlot) -> Option<Self> {
+        is_upgrade(request.headers())
+            .then(|| Self { upgraded: hyper::upgrade::on(request), slot: slot.clone() })
+    }
+}
+
+/// Where the answer to a handshake leaves the viewer for its connection.
+///
+/// The connection's own task serves the viewer, after the future that answers requests has ended. A
+/// task for each would leave holes in the heap: tokio aligns tasks, and glibc seldom uses the place
+/// of an aligned block again.
+#[derive(Clone, Default)]
+pub(in crate::serve) struct UpgradeSlot(Arc<Mutex<Option<Box<Upgrade>>>>);
+
+impl UpgradeSlot {
+    /// Takes the viewer that this connection is for. None if there was no handshake.
+    pub(in crate::serve) fn take(&self) -> Option<Box<Upgrade>> {
+        self.0.lock().take()
+    }
+}
+
+/// A viewer whose handshake was answered.
+pub(in crate::serve) struct Upgrade {
+    upgraded: OnUpgrade,
+    request: ViewerRequest,
+}
+
+impl Upgrade {
+    /// Serves the viewer until it leaves or its log ends. Call it once the answer to the handshake
+    /// has been written.
+    pub(in crate::serve) async fn serve(self: Box<Self>, app: Arc<App>) {
+        // Boxed, so that a viewer that is up to date takes little memory.
+        if let Some((viewer, session)) = Box::pin(self.open(&app)).await {
+            viewer.follow(app, session).await;
+        }
+    }
+
+    /// Takes the connection over from HTTP, and joins the log. None when that failed.
+    async fn open(self: Box<Self>, app: &App) -> Option<(Box<Viewer>, Box<Session>)> {
+        let Self { upgraded, request } = *self;
+        let parts = upgraded.await.ok()?.downcast::<TokioIo<WriteTimeout>>().ok()?;
+        let io = parts.io.into_inner().into_inner();
+        viewer::open(app, io, parts.read_buf, request).await
+    }
+}
 
 /// Answers the handshake. Errors about the log are reported over the WebSocket, as the original
 /// does, because a browser does not show a page why an upgrade was refused.
@@ -28,12 +86,12 @@ use crate::wire::message::SUBPROTOCOL;
 pub(in crate::serve) fn answer(
     request: &LogRequest<'_>,
     log: Result<LogPath, Refusal>,
-    upgrade: OnUpgrade,
+    handshake: Handshake,
 ) -> Result<Response<Body>, Refused> {
     let LogRequest { app, remote, visitor, parts, query } = request;
-    let handshake = Request::from_parts((*parts).clone(), ());
-    let mut response = create_response_with_body(&handshake, empty)
-        .map_err(|error| Refused::bad_handshake(&error))?;
+    let bare = Request::from_parts((*parts).clone(), ());
+    let mut response =
+        create_response_with_body(&bare, empty).map_err(|error| Refused::bad_handshake(&error))?;
     let is_v1 = offers_v1(&parts.headers);
     let form = query::rendered(form(is_v1, query.format)?, query.rendition)?;
     if is_v1 {
@@ -63,20 +121,9 @@ pub(in crate::serve) fn answer(
     }
     let start = query.start(Lines::Last(LINES), is_v1);
     let visitor = (*visitor).clone();
-    let request = ViewerRequest { visitor, log, start, form, packing };
-    let app = Arc::clone(app);
-    app.tasks.clone().spawn(async move {
-        let upgraded = tokio::select! {
-            upgraded = upgrade => upgraded,
-            () = app.cut.cancelled() => return,
-        };
-        let parts = upgraded.map(|upgraded| upgraded.downcast::<TokioIo<WriteTimeout>>());
-        let Ok(Ok(parts)) = parts else { return };
-        let io = parts.io.into_inner().into_inner();
-        // The viewer has a task of its own, because this task's memory includes the upgrade, which
-        // the viewer no longer needs.
-        app.tasks.spawn(viewer::serve(Arc::clone(&app), io, parts.read_buf, request, entry));
-    });
+    let request = ViewerRequest { visitor, log, start, form, packing, entry };
+    let Handshake { upgraded, slot } = handshake;
+    *slot.0.lock() = Some(Box::new(Upgrade { upgraded, request }));
     Ok(response)
 }
 

@@ -33,7 +33,6 @@ const STALLED: u16 = 4408;
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What a viewer requests with its upgrade.
-#[derive(Debug)]
 pub(in crate::serve) struct ViewerRequest {
     pub(in crate::serve) visitor: Visitor,
     /// The log, or why the viewer gets none.
@@ -41,6 +40,7 @@ pub(in crate::serve) struct ViewerRequest {
     pub(in crate::serve) start: StreamRequest,
     pub(in crate::serve) form: Form,
     pub(in crate::serve) packing: Packing,
+    pub(in crate::serve) entry: AccessLogEntry,
 }
 
 /// Why a viewer gets nothing. The close reports it.
@@ -80,32 +80,35 @@ enum FrameSource {
     None(StreamEnd),
 }
 
-/// Serves one viewer until it leaves or the log ends.
-///
-/// The futures for joining, catching up and leaving are boxed separately, so that a viewer that is
-/// up to date takes little memory.
-pub(in crate::serve) async fn serve(
-    app: Arc<App>,
-    io: Socket,
-    read_already: Bytes,
-    request: ViewerRequest,
-    mut entry: AccessLogEntry,
-) {
-    let form = request.form;
-    let opening = Box::pin(open(&app, io, read_already, request, &mut entry));
-    let Some((mut socket, session, mut withdrawal)) = opening.await else { return };
-    let mut source = FrameSource::Session(session);
-    let mut queue = VecDeque::new();
-    let end = loop {
-        source = match source {
-            FrameSource::Session(session) => {
-                Box::pin(catch_up(&app, &mut socket, session, &mut queue, &mut withdrawal)).await
-            }
-            FrameSource::BroadcastGroup(detached, group) => {
-                match next_end(&mut socket, &mut withdrawal).await {
+/// A viewer that has joined its log. It is boxed, because the future of an `async fn` has room for
+/// each of its arguments twice.
+pub(in crate::serve) struct Viewer {
+    socket: WebSocket,
+    withdrawal: Withdrawal,
+    /// Frames that are still to be sent before those of its source.
+    queue: VecDeque<Frame>,
+    form: Form,
+    entry: AccessLogEntry,
+}
+
+impl Viewer {
+    /// Sends the log to the viewer until it leaves or the log ends.
+    ///
+    /// The futures for catching up and leaving are boxed separately, so that a viewer that is up to date
+    /// takes little memory.
+    pub(in crate::serve) async fn follow(
+        mut self: Box<Self>,
+        app: Arc<App>,
+        session: Box<Session>,
+    ) {
+        let mut source = FrameSource::Session(session);
+        let end = loop {
+            source = match source {
+                FrameSource::Session(session) => Box::pin(catch_up(&app, &mut self, session)).await,
+                FrameSource::BroadcastGroup(detached, group) => match self.next_end().await {
                     Ok(SocketEvent::Notice(Notice::Handback(handback))) => {
                         let Handback { frames, cursor, behind, ending } = *handback;
-                        queue.extend(frames);
+                        self.queue.extend(frames);
                         let source = match ending {
                             Some(ending) => FrameSource::None(StreamEnd::Ended(ending)),
                             None => {
@@ -117,30 +120,27 @@ pub(in crate::serve) async fn serve(
                         source
                     }
                     ended => {
-                        socket.connection().leave();
+                        self.socket.connection().leave();
                         group.member_left();
                         FrameSource::None(ended.map_or_else(|end| end, |event| end_of(&event)))
                     }
-                }
-            }
-            FrameSource::None(end) => break end,
+                },
+                FrameSource::None(end) => break end,
+            };
         };
-    };
-    entry.bytes = socket.connection().taken();
-    Box::pin(leave(&app, socket, queue, end, form, &mut entry)).await;
-}
+        self.entry.bytes = self.socket.connection().taken();
+        Box::pin(leave(&app, *self, end)).await;
+    }
 
-/// What happens next to a member of a broadcast group.
-///
-/// # Errors
-/// The end of the stream when the log may no longer be read.
-async fn next_end(
-    socket: &mut WebSocket,
-    withdrawal: &mut Withdrawal,
-) -> Result<SocketEvent, StreamEnd> {
-    tokio::select! {
-        event = socket.next_end() => Ok(event),
-        loss = withdrawal.withdrawn() => Err(StreamEnd::Withdrawn(loss)),
+    /// What happens next to a member of a broadcast group.
+    ///
+    /// # Errors
+    /// The end of the stream when the log may no longer be read.
+    async fn next_end(&mut self) -> Result<SocketEvent, StreamEnd> {
+        tokio::select! {
+            event = self.socket.next_end() => Ok(event),
+            loss = self.withdrawal.withdrawn() => Err(StreamEnd::Withdrawn(loss)),
+        }
     }
 }
 
@@ -156,30 +156,30 @@ fn end_of(event: &SocketEvent) -> StreamEnd {
     }
 }
 
-/// Takes over the connection and joins the log. None when the join was refused and the close has
-/// been sent.
-async fn open(
+/// Takes over a connection whose upgrade is complete, and joins the log. `read_already` came directly
+/// after the handshake. None when the join was refused and the close has been sent.
+pub(in crate::serve) async fn open(
     app: &App,
     io: Socket,
     read_already: Bytes,
     request: ViewerRequest,
-    entry: &mut AccessLogEntry,
-) -> Option<(WebSocket, Box<Session>, Withdrawal)> {
-    let socket = WebSocket::new(io, &read_already, request.packing, Arc::clone(&app.sent)).await;
-    let session = match request.log {
+) -> Option<(Box<Viewer>, Box<Session>)> {
+    let ViewerRequest { visitor, log, start, form, packing, mut entry } = request;
+    let socket = WebSocket::new(io, &read_already, packing, Arc::clone(&app.sent)).await;
+    let session = match log {
         Ok(log) => {
-            let withdrawal =
-                app.watch_right(&request.visitor, &log, Reads::of(request.start.history));
-            let joined = app.hub.join(&log, request.start, request.form).await;
-            joined.map(|session| (session, withdrawal)).map_err(Denial::Refused)
+            let withdrawal = app.watch_right(&visitor, &log, Reads::of(start.history));
+            let joined = app.hub.join(&log, start, form).await;
+            joined.map(|session| (Box::new(session), withdrawal)).map_err(Denial::Refused)
         }
         Err(denial) => Err(denial),
     };
     match session {
         Ok((mut session, withdrawal)) => {
             session.begin().await;
-            app.heartbeats.add(socket.connection(), !request.form.has_control());
-            Some((socket, Box::new(session), withdrawal))
+            app.heartbeats.add(socket.connection(), !form.has_control());
+            let viewer = Viewer { socket, withdrawal, queue: VecDeque::new(), form, entry };
+            Some((Box::new(viewer), session))
         }
         Err(denial) => {
             let (reason, cause) = match &denial {
@@ -189,7 +189,7 @@ async fn open(
             };
             entry.reason = reason;
             app.metrics.refused(cause);
-            let Farewell { frame, code, reason } = farewell_of(&denial, request.form);
+            let Farewell { frame, code, reason } = farewell_of(&denial, form);
             let frames = frame.into_iter().collect();
             bounded(app, CLOSE_TIMEOUT, send_and_close(socket, frames, code, reason)).await;
             None
@@ -198,14 +198,8 @@ async fn open(
 }
 
 /// Ends a viewer's stream: sends the rest of the data, and the close.
-async fn leave(
-    app: &App,
-    socket: WebSocket,
-    queue: VecDeque<Frame>,
-    end: StreamEnd,
-    form: Form,
-    entry: &mut AccessLogEntry,
-) {
+async fn leave(app: &App, viewer: Viewer, end: StreamEnd) {
+    let Viewer { socket, queue, form, mut entry, .. } = viewer;
     entry.reason = end.logged_as();
     // A viewer that is only slow gets the time to take the end of its log. A viewer that is gone
     // does not.
@@ -341,13 +335,8 @@ async fn send_and_close(
 
 /// Sends the messages of the viewer's own session, until the viewer is up to date and joins a
 /// broadcast group.
-async fn catch_up(
-    app: &Arc<App>,
-    socket: &mut WebSocket,
-    mut session: Box<Session>,
-    queue: &mut VecDeque<Frame>,
-    withdrawal: &mut Withdrawal,
-) -> FrameSource {
+async fn catch_up(app: &Arc<App>, viewer: &mut Viewer, mut session: Box<Session>) -> FrameSource {
+    let Viewer { socket, withdrawal, queue, .. } = viewer;
     let mut behind = app.metrics.behind.enter(&session);
     loop {
         let mut is_clear = socket.is_clear();
