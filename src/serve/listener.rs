@@ -7,6 +7,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::os::fd::AsRawFd;
+use std::panic::resume_unwind;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,13 +15,13 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::join_all;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::{HttpService, service_fn};
 use hyper::{Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustix::process::{Resource, getrlimit};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 #[cfg(feature = "tls")]
 use tokio::time::timeout;
@@ -55,15 +56,27 @@ pub(super) async fn accept_until(
     listeners: Listeners,
     shutdown: impl Future<Output = ()>,
 ) {
-    let accepting = listeners.0.into_iter().map(|listener| accept(app, listener));
+    // On the runtime's workers, so that a connection is allocated by the threads that serve it: the
+    // heap of another thread would keep the gaps beside aligned blocks, which nothing there needs.
+    let mut accepting = JoinSet::new();
+    for listener in listeners.0 {
+        accepting.spawn(accept(Arc::clone(app), listener));
+    }
     tokio::select! {
         () = shutdown => {}
-        _ = join_all(accepting) => {}
+        // It accepts without end, unless it panics.
+        Some(Err(error)) = accepting.join_next() => {
+            if let Ok(panic) = error.try_into_panic() {
+                resume_unwind(panic);
+            }
+        }
     }
+    // The addresses are free when this returns.
+    accepting.shutdown().await;
 }
 
 /// Accepts connections on one address, without end.
-async fn accept(app: &Arc<App>, listener: Listener) -> Infallible {
+async fn accept(app: Arc<App>, listener: Listener) -> Infallible {
     let mut pause = ACCEPT_PAUSE_MIN;
     let mut shortage = Shortage::default();
     loop {
@@ -72,12 +85,12 @@ async fn accept(app: &Arc<App>, listener: Listener) -> Infallible {
                 pause = ACCEPT_PAUSE_MIN;
                 let socket = if is_kept_back(&socket) {
                     shortage.log(&listener);
-                    make_room(app, socket, peer).await
+                    make_room(&app, socket, peer).await
                 } else {
                     Some(socket)
                 };
                 if let Some(socket) = socket {
-                    app.tasks.spawn(connection(Arc::clone(app), socket, peer));
+                    app.tasks.spawn(connection(Arc::clone(&app), socket, peer));
                 }
             }
             Err(error) if is_of_the_connection(&error) => {}

@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 use std::future::poll_fn;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -87,25 +87,21 @@ pub(super) struct Withdrawals {
 #[derive(Debug, Default)]
 struct Streams {
     next: u64,
-    watched: HashMap<u64, Watched>,
+    watched: HashMap<u64, Arc<Watched>>,
 }
 
-/// Tells one stream what it has lost. There is one for each viewer, so it is small.
-#[derive(Debug, Default)]
-struct LossSignal {
-    loss: Mutex<Option<Loss>>,
-    waker: AtomicWaker,
-}
-
+/// A stream, and what it has lost. There is one for each viewer, so it is small.
 #[derive(Debug)]
 struct Watched {
     visitor: Visitor,
     log: LogPath,
     /// What its visitor could read when the stream began. None for a stream without old files.
-    places: Option<Vec<PathBuf>>,
-    loss: Arc<LossSignal>,
+    places: Option<Box<[PathBuf]>>,
     /// How often something had changed when the stream was reviewed last. 0 for never.
-    reviewed: u64,
+    reviewed: AtomicU64,
+    loss: Mutex<Option<Loss>>,
+    /// Wakes the stream's task.
+    waker: AtomicWaker,
 }
 
 /// A stream whose log may lead to a place that its visitor may read no longer.
@@ -128,8 +124,8 @@ impl Watched {
     }
 
     fn end(&self, loss: Loss) {
-        *self.loss.loss.lock() = Some(loss);
-        self.loss.waker.wake();
+        *self.loss.lock() = Some(loss);
+        self.waker.wake();
     }
 }
 
@@ -142,18 +138,19 @@ impl Streams {
 
     /// Ends what may go on no longer. Returns what cannot be decided without a look at the files.
     fn review(
-        &mut self,
+        &self,
         gate: &Gate,
         changes: u64,
         settings: &Settings,
         lead_outside: &HashSet<LogPath>,
     ) -> Vec<Doubtful> {
         let mut doubtful = Vec::new();
-        for (stream, watched) in &mut self.watched {
-            if watched.reviewed == changes && !watched.visitor.has_expired() {
+        for (stream, watched) in &self.watched {
+            if watched.reviewed.load(Ordering::Relaxed) == changes && !watched.visitor.has_expired()
+            {
                 continue;
             }
-            watched.reviewed = changes;
+            watched.reviewed.store(changes, Ordering::Relaxed);
             let now = match gate.standing(settings, &watched.visitor) {
                 Standing::Admitted(now) => now,
                 Standing::Gone => {
@@ -169,7 +166,7 @@ impl Streams {
             } else if !now.access().is_at_least(watched.log.scope()) {
                 // Its follower opens what could be read when the stream began. That may lie elsewhere
                 // at the next look.
-                watched.reviewed = 0;
+                watched.reviewed.store(0, Ordering::Relaxed);
                 let (access, log) = (Arc::clone(now.access()), watched.log.clone());
                 doubtful.push(Doubtful { stream: *stream, access, log });
             }
@@ -181,15 +178,20 @@ impl Streams {
 impl Withdrawals {
     /// Watches for a stream of this log, from now on.
     pub(super) fn watch(&self, visitor: &Visitor, log: &LogPath, reads: Reads) -> Withdrawal {
-        let loss = Arc::new(LossSignal::default());
+        let places = (reads == Reads::History).then(|| visitor.access().prefixes().into());
+        let watched = Arc::new(Watched {
+            visitor: visitor.clone(),
+            log: log.clone(),
+            places,
+            reviewed: AtomicU64::new(0),
+            loss: Mutex::default(),
+            waker: AtomicWaker::new(),
+        });
         let mut streams = self.streams.lock();
         streams.next += 1;
         let stream = streams.next;
-        let places = (reads == Reads::History).then(|| visitor.access().prefixes());
-        let (visitor, log) = (visitor.clone(), log.clone());
-        let watched = Watched { visitor, log, places, loss: Arc::clone(&loss), reviewed: 0 };
-        streams.watched.insert(stream, watched);
-        Withdrawal { stream, streams: Arc::clone(&self.streams), loss }
+        streams.watched.insert(stream, Arc::clone(&watched));
+        Withdrawal { stream, streams: Arc::clone(&self.streams), watched }
     }
 
     /// Ends the streams of those sessions that have ended, among those that `may_have` ended. No
@@ -239,7 +241,7 @@ impl Withdrawals {
 pub(super) struct Withdrawal {
     stream: u64,
     streams: Arc<Mutex<Streams>>,
-    loss: Arc<LossSignal>,
+    watched: Arc<Watched>,
 }
 
 impl Withdrawal {
@@ -247,7 +249,7 @@ impl Withdrawal {
     /// waits at a time.
     pub(super) async fn withdrawn(&mut self) -> Loss {
         poll_fn(|cx| {
-            self.loss.waker.register(cx.waker());
+            self.watched.waker.register(cx.waker());
             self.loss().map_or(Poll::Pending, Poll::Ready)
         })
         .await
@@ -255,7 +257,7 @@ impl Withdrawal {
 
     /// What the stream has lost by now.
     pub(super) fn loss(&self) -> Option<Loss> {
-        *self.loss.loss.lock()
+        *self.watched.loss.lock()
     }
 }
 

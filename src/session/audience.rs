@@ -46,6 +46,7 @@ impl Default for Audiences {
 /// The viewers of one log.
 #[derive(Debug)]
 struct Audience {
+    log: LogPath,
     members: Mutex<Members>,
     told: watch::Sender<Option<Frame>>,
 }
@@ -64,7 +65,6 @@ struct Members {
 #[derive(Debug)]
 struct AudienceHandle {
     audiences: Arc<Audiences>,
-    log: LogPath,
     /// Always there until the drop.
     audience: Option<Arc<Audience>>,
 }
@@ -163,10 +163,10 @@ impl Audiences {
         let log = log.in_scope(None);
         let audience = self.logs.entry(log.clone()).or_insert_with(|| {
             let (told, _) = watch::channel(None);
-            Arc::new(Audience { members: Mutex::default(), told })
+            Arc::new(Audience { log, members: Mutex::default(), told })
         });
         let audience = Some(Arc::clone(&audience));
-        AudienceHandle { audiences: Arc::clone(self), log, audience }
+        AudienceHandle { audiences: Arc::clone(self), audience }
     }
 
     /// Makes a message when it is due.
@@ -183,8 +183,10 @@ impl Audiences {
 
 impl Drop for AudienceHandle {
     fn drop(&mut self) {
-        drop(self.audience.take());
-        self.audiences.logs.remove_if(&self.log, |_, audience| Arc::strong_count(audience) == 1);
+        let Some(audience) = self.audience.take() else { return };
+        let log = audience.log.clone();
+        drop(audience);
+        self.audiences.logs.remove_if(&log, |_, audience| Arc::strong_count(audience) == 1);
     }
 }
 

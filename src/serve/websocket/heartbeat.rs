@@ -44,9 +44,11 @@ struct Queues {
     answers: VecDeque<(Instant, ScheduledHeartbeat)>,
 }
 
+/// Small, because there is one for each viewer.
 struct ScheduledHeartbeat {
     connection: Weak<Connection>,
-    frame: &'static [u8],
+    /// The heartbeat is the text `ping`.
+    is_text: bool,
     /// The viewer has been given more time to answer this heartbeat.
     has_more_time: bool,
 }
@@ -73,14 +75,14 @@ impl HeartbeatScheduler {
     /// Adds a viewer. Only a viewer in the original's protocol gets text heartbeats: in
     /// `tailcast.v1` all text is JSON.
     pub(in crate::serve) fn add(&self, connection: &Arc<Connection>, is_original: bool) {
-        let frame = match self.kind {
-            Heartbeat::Text if is_original => TEXT,
-            Heartbeat::Text | Heartbeat::Ping | Heartbeat::Off => PING,
+        let is_text = match self.kind {
+            Heartbeat::Text => is_original,
+            Heartbeat::Ping | Heartbeat::Off => false,
         };
         // It waits as if it had answered just now, so that the queues stay in order.
         let due = Instant::now() + self.timeout;
         let connection = Arc::downgrade(connection);
-        let heartbeat = ScheduledHeartbeat { connection, frame, has_more_time: false };
+        let heartbeat = ScheduledHeartbeat { connection, is_text, has_more_time: false };
         self.queues.lock().answers.push_back((due, heartbeat));
         self.added.notify_one();
     }
@@ -129,7 +131,7 @@ impl HeartbeatScheduler {
             } else if let Some((_, heartbeat)) = pop_due(&mut queues.beats, now) {
                 drop(queues);
                 let Some(connection) = heartbeat.connection.upgrade() else { continue };
-                connection.send_heartbeat(heartbeat.frame);
+                connection.send_heartbeat(if heartbeat.is_text { TEXT } else { PING });
                 self.queues.lock().answers.push_back((now + self.timeout, heartbeat));
             } else {
                 return;

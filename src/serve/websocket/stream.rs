@@ -25,8 +25,9 @@ use crate::wire::frame::{Frame, Packing};
 /// The largest message that a viewer may send, in bytes. A viewer only sends answers to heartbeats
 /// and a close.
 pub(in crate::serve) const INBOUND_BYTES_MAX: usize = 4 * 1024;
-/// Bytes that tungstenite allocates and clears for each connection.
-const READ_BUFFER_BYTES: usize = 128;
+/// Bytes that tungstenite allocates for each connection. A viewer sends little: the answer to a
+/// heartbeat has 6 to 10 bytes.
+const READ_BUFFER_BYTES: usize = 32;
 
 /// The stream under tungstenite.
 struct ConnectionGate {
