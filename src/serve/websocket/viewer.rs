@@ -73,20 +73,16 @@ enum StreamEnd {
     Cut,
 }
 
-/// Where a viewer's frames come from.
-enum FrameSource {
-    Session(Box<Session>),
-    BroadcastGroup(Detached, Arc<BroadcastGroup>),
-    None(StreamEnd),
-}
-
 /// A viewer that has joined its log. It is boxed, because the future of an `async fn` has room for
 /// each of its arguments twice.
 pub(in crate::serve) struct Viewer {
     socket: WebSocket,
     withdrawal: Withdrawal,
-    /// Frames that are still to be sent before those of its source.
+    /// Frames that are still to be sent before those of the session or the group.
     queue: VecDeque<Frame>,
+    /// The group that sends to the viewer while it is up to date, and what its session needs to
+    /// continue afterwards.
+    membership: Option<(Detached, Arc<BroadcastGroup>)>,
     form: Form,
     entry: AccessLogEntry,
 }
@@ -99,37 +95,102 @@ impl Viewer {
     pub(in crate::serve) async fn follow(
         mut self: Box<Self>,
         app: Arc<App>,
-        session: Box<Session>,
+        mut session: Box<Session>,
     ) {
-        let mut source = FrameSource::Session(session);
         let end = loop {
-            source = match source {
-                FrameSource::Session(session) => Box::pin(catch_up(&app, &mut self, session)).await,
-                FrameSource::BroadcastGroup(detached, group) => match self.next_end().await {
-                    Ok(SocketEvent::Notice(Notice::Handback(handback))) => {
-                        let Handback { frames, cursor, behind, ending } = *handback;
-                        self.queue.extend(frames);
-                        let source = match ending {
-                            Some(ending) => FrameSource::None(StreamEnd::Ended(ending)),
-                            None => {
-                                FrameSource::Session(Box::new(app.hub.resume(detached, cursor)))
-                            }
-                        };
-                        // The session says itself that it is behind.
-                        drop(behind);
-                        source
+            if let Err(end) = Box::pin(self.catch_up(&app, session)).await {
+                break end;
+            }
+            session = match self.next_end().await {
+                Ok(SocketEvent::Notice(Notice::Handback(handback))) => {
+                    match self.take_back(&app, *handback) {
+                        Ok(session) => session,
+                        Err(end) => break end,
                     }
-                    ended => {
-                        self.socket.connection().leave();
-                        group.member_left();
-                        FrameSource::None(ended.map_or_else(|end| end, |event| end_of(&event)))
-                    }
-                },
-                FrameSource::None(end) => break end,
+                }
+                Ok(event) => break self.leave_group(end_of(&event)),
+                Err(end) => break self.leave_group(end),
             };
         };
         self.entry.bytes = self.socket.connection().taken();
         Box::pin(leave(&app, *self, end)).await;
+    }
+
+    /// Sends the messages of the viewer's own session, until the viewer is up to date and joins a
+    /// broadcast group.
+    ///
+    /// # Errors
+    /// The end of the stream when it ends before.
+    async fn catch_up(
+        &mut self,
+        app: &Arc<App>,
+        mut session: Box<Session>,
+    ) -> Result<(), StreamEnd> {
+        let Self { socket, withdrawal, queue, .. } = self;
+        let mut behind = app.metrics.behind.enter(&session);
+        loop {
+            let mut is_clear = socket.is_clear();
+            if is_clear && let Some(frame) = queue.pop_front() {
+                socket.start_frame(&frame);
+                is_clear = false;
+            }
+            let is_idle = queue.is_empty() && is_clear;
+            if is_idle && let Some(position) = session.idle_position() {
+                self.membership = group::join(app, *session, position, socket.connection());
+                return self.membership.is_some().then_some(()).ok_or(StreamEnd::Cut);
+            }
+            let give_up_at = socket.connection().stuck_since() + app.stall_timeout();
+            tokio::select! {
+                // The order matters: input of the viewer counts before its time is up.
+                biased;
+                event = socket.next_event() => match event {
+                    SocketEvent::Clear | SocketEvent::Inbound => {}
+                    event => return Err(end_of(&event)),
+                },
+                loss = withdrawal.withdrawn() => return Err(StreamEnd::Withdrawn(loss)),
+                () = sleep_until(give_up_at), if !is_clear => {
+                    if socket.connection().stuck_since() + app.stall_timeout() <= Instant::now() {
+                        return Err(StreamEnd::Stalled);
+                    }
+                }
+                output = session.next(), if is_idle => match output {
+                    Output::Frames(frames) => {
+                        behind.update(&session);
+                        queue.extend(frames);
+                    }
+                    Output::End(ending) => {
+                        queue.extend(session.end_frames(ending));
+                        return Err(StreamEnd::Ended(ending));
+                    }
+                },
+            }
+        }
+    }
+
+    /// Continues with a session after the broadcast group.
+    ///
+    /// # Errors
+    /// The end of the stream when nothing comes after the group's frames.
+    fn take_back(&mut self, app: &App, handback: Handback) -> Result<Box<Session>, StreamEnd> {
+        let Handback { frames, cursor, behind, ending } = handback;
+        self.queue.extend(frames);
+        if let Some(ending) = ending {
+            return Err(StreamEnd::Ended(ending));
+        }
+        let (detached, _) = self.membership.take().ok_or(StreamEnd::Cut)?;
+        let session = Box::new(app.hub.resume(detached, cursor));
+        // The session says itself that it is behind.
+        drop(behind);
+        Ok(session)
+    }
+
+    /// Leaves the broadcast group because of this end.
+    fn leave_group(&self, end: StreamEnd) -> StreamEnd {
+        self.socket.connection().leave();
+        if let Some((_, group)) = &self.membership {
+            group.member_left();
+        }
+        end
     }
 
     /// What happens next to a member of a broadcast group.
@@ -178,7 +239,14 @@ pub(in crate::serve) async fn open(
         Ok((mut session, withdrawal)) => {
             session.begin().await;
             app.heartbeats.add(socket.connection(), !form.has_control());
-            let viewer = Viewer { socket, withdrawal, queue: VecDeque::new(), form, entry };
+            let viewer = Viewer {
+                socket,
+                withdrawal,
+                queue: VecDeque::new(),
+                membership: None,
+                form,
+                entry,
+            };
             Some((Box::new(viewer), session))
         }
         Err(denial) => {
@@ -329,52 +397,6 @@ async fn send_and_close(
             socket.next_event().await
         {
             return;
-        }
-    }
-}
-
-/// Sends the messages of the viewer's own session, until the viewer is up to date and joins a
-/// broadcast group.
-async fn catch_up(app: &Arc<App>, viewer: &mut Viewer, mut session: Box<Session>) -> FrameSource {
-    let Viewer { socket, withdrawal, queue, .. } = viewer;
-    let mut behind = app.metrics.behind.enter(&session);
-    loop {
-        let mut is_clear = socket.is_clear();
-        if is_clear && let Some(frame) = queue.pop_front() {
-            socket.start_frame(&frame);
-            is_clear = false;
-        }
-        let is_idle = queue.is_empty() && is_clear;
-        if is_idle && let Some(position) = session.idle_position() {
-            return match group::join(app, *session, position, socket.connection()) {
-                Some((detached, group)) => FrameSource::BroadcastGroup(detached, group),
-                None => FrameSource::None(StreamEnd::Cut),
-            };
-        }
-        let give_up_at = socket.connection().stuck_since() + app.stall_timeout();
-        tokio::select! {
-            // The order matters: input of the viewer counts before its time is up.
-            biased;
-            event = socket.next_event() => match event {
-                SocketEvent::Clear | SocketEvent::Inbound => {}
-                event => return FrameSource::None(end_of(&event)),
-            },
-            loss = withdrawal.withdrawn() => return FrameSource::None(StreamEnd::Withdrawn(loss)),
-            () = sleep_until(give_up_at), if !is_clear => {
-                if socket.connection().stuck_since() + app.stall_timeout() <= Instant::now() {
-                    return FrameSource::None(StreamEnd::Stalled);
-                }
-            }
-            output = session.next(), if is_idle => match output {
-                Output::Frames(frames) => {
-                    behind.update(&session);
-                    queue.extend(frames);
-                }
-                Output::End(ending) => {
-                    queue.extend(session.end_frames(ending));
-                    return FrameSource::None(StreamEnd::Ended(ending));
-                }
-            },
         }
     }
 }
