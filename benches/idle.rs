@@ -2,6 +2,9 @@
 //!
 //! `cargo bench --bench idle`; words after `--` select from `memory`, `silence` and `herd`.
 //! `VIEWERS=5000,9500` sets the numbers of viewers, `IDLE_SECONDS=60` the length of the silence.
+//!
+//! Memory is compared with a bare server: hyper answers the upgrade, and then one task waits for what
+//! tungstenite reads. It sends nothing, so no server with these libraries takes less.
 
 #![allow(
     dead_code,
@@ -16,12 +19,25 @@
 
 mod stage;
 
+use std::convert::Infallible;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use futures_util::StreamExt;
+use hyper::body::Incoming;
+use hyper::{Request, Response, header};
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+
 use stage::figures::{Figure, Goal};
-use stage::{Client, Server, Stage, heading, is_wanted, number, row, setting, wait_until};
+use stage::{Client, Server, Stage, heading, is_wanted, number, row, setting, wait_until, words};
 
 /// Viewers per client process; each takes a descriptor there.
 const VIEWERS_A_CLIENT: u64 = 5000;
@@ -66,12 +82,82 @@ fn kibibytes(bytes: f64) -> String {
     format!("{:.2}", bytes / 1024.0)
 }
 
+/// A server that only takes viewers, and tells how many there are. It prints its address.
+#[tokio::main]
+async fn bare() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    println!("http://{}/", listener.local_addr().unwrap());
+    let viewers = Arc::new(AtomicU64::new(0));
+    loop {
+        let (socket, _) = listener.accept().await.unwrap();
+        let viewers = Arc::clone(&viewers);
+        tokio::spawn(async move {
+            let serving = hyper::service::service_fn(|mut request| {
+                let answer = answer(&mut request, &viewers);
+                async { Ok::<_, Infallible>(answer) }
+            });
+            let connection = hyper::server::conn::http1::Builder::new();
+            // A client may end its connection in any way.
+            let _ended =
+                connection.serve_connection(TokioIo::new(socket), serving).with_upgrades().await;
+        });
+    }
+}
+
+/// The answer of the bare server to a viewer, or to anyone else.
+fn answer(request: &mut Request<Incoming>, viewers: &Arc<AtomicU64>) -> Response<String> {
+    if !request.headers().contains_key(header::UPGRADE) {
+        let viewers = viewers.load(Ordering::Relaxed);
+        return Response::new(format!("{{\"viewers\":{viewers}}}"));
+    }
+    let upgrade = hyper::upgrade::on(&mut *request);
+    let viewers = Arc::clone(viewers);
+    tokio::spawn(async move {
+        let socket = upgrade.await.unwrap().downcast::<TokioIo<TcpStream>>().unwrap();
+        tokio::spawn(wait(socket.io.into_inner(), viewers));
+    });
+    let mut bare = Request::new(());
+    *bare.version_mut() = request.version();
+    *bare.headers_mut() = request.headers().clone();
+    create_response_with_body(&bare, String::new).unwrap()
+}
+
+/// Reads from a viewer until it leaves.
+async fn wait(socket: TcpStream, viewers: Arc<AtomicU64>) {
+    let config = WebSocketConfig::default().read_buffer_size(32).write_buffer_size(0);
+    let mut socket = WebSocketStream::from_raw_socket(socket, Role::Server, Some(config)).await;
+    viewers.fetch_add(1, Ordering::Relaxed);
+    while let Some(Ok(_)) = socket.next().await {}
+    viewers.fetch_sub(1, Ordering::Relaxed);
+}
+
+/// Resident memory of the bare server per viewer, in bytes.
+fn memory_of_bare(stage: &Stage, viewers: u64) -> f64 {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.arg("serve-bare");
+    let server = Server::start(command);
+    let before = server.rss();
+    let log = stage.log("bare.log");
+    let clients = crowd(&server, &[server.url(&log)], viewers, "original", 15);
+    wait_until("all viewers are connected", || server.viewers() == viewers);
+    std::thread::sleep(REST);
+    let there = server.rss();
+    drop(server);
+    for client in clients {
+        // It complains that its server is gone.
+        let _report = client.report();
+    }
+    (there - before) / viewers as f64
+}
+
 /// Resident memory per viewer: idle, and after a broadcast.
 fn memory(stage: &Stage) {
     println!("\n## memory per idle viewer, of the whole process, in KiB\n");
     row(&[&"viewers", &"protocol", &"before, MiB", &"per viewer", &"after 64 KiB to all"]);
     println!("|---|---|---|---|---|");
     for viewers in sizes() {
+        let bare = memory_of_bare(stage, viewers);
+        row(&[&viewers, &"bare server", &"", &kibibytes(bare), &""]);
         for (name, protocol) in [("original", "original"), ("v1", "v1"), ("v1 with TLS", "v1")] {
             let log = stage.log("a.log");
             let server = match name {
@@ -95,7 +181,9 @@ fn memory(stage: &Stage) {
             ]);
             let what = format!("memory of one of {viewers} idle viewers, {name}");
             let goal = if name == "v1 with TLS" { 16.0 } else { 2.0 };
-            Figure::new(what, (there - before) / viewers as f64 / 1024.0, "KiB")
+            let each = (there - before) / viewers as f64;
+            Figure::new(what, each / 1024.0, "KiB")
+                .beside("a bare server", bare / 1024.0, each / bare)
                 .goal(Goal::AtMost(goal))
                 .note();
             finish(clients);
@@ -187,6 +275,9 @@ fn herd(stage: &Stage) {
 }
 
 fn main() {
+    if words().first().is_some_and(|mode| mode == "serve-bare") {
+        return bare();
+    }
     heading("idle");
     let stage = Stage::new();
     for (name, part) in [
