@@ -10,6 +10,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use rustix::net::SendFlags;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
@@ -137,6 +138,11 @@ impl From<UnixStream> for Socket {
     }
 }
 
+/// Sends what the socket takes at once.
+fn send_now(socket: impl AsFd, bytes: &[u8]) -> rustix::io::Result<usize> {
+    rustix::net::send(socket, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)
+}
+
 impl Socket {
     /// Bounds what the kernel holds for the peer.
     pub(super) fn bound_buffers(&self) -> io::Result<()> {
@@ -166,8 +172,10 @@ impl Socket {
     /// [wait](Self::has_unsent).
     pub(super) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Self::Tcp(stream) => stream.try_write(bytes),
-            Self::Unix(stream) => stream.try_write(bytes),
+            // A socket that is full is a matter for tokio, which then knows when it takes more. Most
+            // are not, and that is known without a look at what tokio knows of them.
+            Self::Tcp(stream) => send_now(stream, bytes).or_else(|_| stream.try_write(bytes)),
+            Self::Unix(stream) => send_now(stream, bytes).or_else(|_| stream.try_write(bytes)),
             #[cfg(feature = "tls")]
             Self::Tls(stream) => stream.try_write(bytes),
         }

@@ -42,6 +42,23 @@ pub(in crate::serve) struct Sent {
     pub(in crate::serve) bytes: Counter,
 }
 
+/// What was sent for some viewers, before it is added to what was sent in all. Threads that add to one
+/// number for each write would wait for each other.
+#[derive(Debug, Default)]
+pub(in crate::serve) struct Tally {
+    frames: usize,
+    writes: usize,
+    bytes: usize,
+}
+
+impl Sent {
+    pub(in crate::serve) fn add(&self, tally: &Tally) {
+        self.frames.add(tally.frames);
+        self.writes.add(tally.writes);
+        self.bytes.add(tally.bytes);
+    }
+}
+
 #[derive(Debug)]
 struct Outbound {
     /// The rest of a frame that the socket did not take at once.
@@ -105,17 +122,19 @@ impl Outbound {
     /// Writes the rest of a frame, then a waiting heartbeat. False when the socket takes no more.
     fn flush(&mut self, io: &Socket, sent: &Sent) -> io::Result<bool> {
         let before = self.taken(io);
-        let flushed = self.flush_rest(io, sent);
+        let mut tally = Tally::default();
+        let flushed = self.flush_rest(io, &mut tally);
+        sent.add(&tally);
         if self.taken(io) != before {
             self.progress_at = Instant::now();
         }
         flushed
     }
 
-    fn flush_rest(&mut self, io: &Socket, sent: &Sent) -> io::Result<bool> {
+    fn flush_rest(&mut self, io: &Socket, tally: &mut Tally) -> io::Result<bool> {
         loop {
             while self.rest.has_remaining() {
-                let Some(written) = self.write(io, sent, &self.rest.clone())? else {
+                let Some(written) = self.write(io, tally, &self.rest.clone())? else {
                     return Ok(false);
                 };
                 self.rest.advance(written);
@@ -135,14 +154,14 @@ impl Outbound {
     }
 
     /// Writes as much as the socket takes at once. None when it takes nothing.
-    fn write(&mut self, io: &Socket, sent: &Sent, bytes: &[u8]) -> io::Result<Option<usize>> {
+    fn write(&mut self, io: &Socket, tally: &mut Tally, bytes: &[u8]) -> io::Result<Option<usize>> {
         loop {
-            sent.writes.add(1);
+            tally.writes += 1;
             match io.try_write(bytes) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(written) => {
                     self.written += written as u64;
-                    sent.bytes.add(written);
+                    tally.bytes += written;
                     return Ok(Some(written));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
@@ -213,8 +232,12 @@ impl Connection {
         outbound.progress_at = Instant::now();
     }
 
-    /// Writes shared frames, as far as the socket takes them at once.
-    pub(in crate::serve) fn write_frames(&self, frames: &[Frame]) -> WriteResult {
+    /// Writes shared frames, as far as the socket takes them at once, and counts what it writes.
+    pub(in crate::serve) fn write_frames(
+        &self,
+        frames: &[Frame],
+        tally: &mut Tally,
+    ) -> WriteResult {
         let mut outbound = self.outbound.lock();
         if outbound.has_left {
             return WriteResult::Left;
@@ -224,12 +247,12 @@ impl Connection {
         }
         for (at, frame) in frames.iter().enumerate() {
             let encoded = frame.encoded(self.packing);
-            match outbound.write(&self.io, &self.sent, encoded) {
+            match outbound.write(&self.io, tally, encoded) {
                 Ok(Some(written)) if written == encoded.len() && !self.io.has_unsent() => {
-                    self.sent.frames.add(1);
+                    tally.frames += 1;
                 }
                 Ok(Some(written)) => {
-                    self.sent.frames.add(1);
+                    tally.frames += 1;
                     outbound.rest = encoded.slice(written..);
                     outbound.progress_at = Instant::now();
                     return WriteResult::Full(at + 1);
@@ -259,7 +282,10 @@ impl Connection {
             {
                 let mut outbound = self.outbound.lock();
                 if outbound.flush(&self.io, &self.sent)? {
-                    let written = outbound.write(&self.io, &self.sent, bytes)?;
+                    let mut tally = Tally::default();
+                    let written = outbound.write(&self.io, &mut tally, bytes);
+                    self.sent.add(&tally);
+                    let written = written?;
                     let is_partial = written.is_none_or(|written| written < bytes.len());
                     if written.is_some() || (is_partial && !outbound.is_tungstenite_writing) {
                         outbound.progress_at = Instant::now();
@@ -408,7 +434,7 @@ pub(in crate::serve) mod tests {
     pub(in crate::serve) fn fill(connection: &Connection) -> usize {
         let frame = Frame::text(&"x".repeat(100_000));
         for count in 0.. {
-            match connection.write_frames(std::slice::from_ref(&frame)) {
+            match connection.write_frames(std::slice::from_ref(&frame), &mut Tally::default()) {
                 WriteResult::Complete => assert!(count < 1000, "it is never full"),
                 WriteResult::Full(begun) => return count + begun,
                 WriteResult::Left => panic!("nobody left"),
@@ -438,14 +464,20 @@ pub(in crate::serve) mod tests {
             assert!(!connection.is_clear(), "a frame is half written over {kind}");
             connection.send_heartbeat(PING);
             let other = [Frame::text("other")];
-            assert_eq!(connection.write_frames(&other), WriteResult::Full(0));
+            assert_eq!(
+                connection.write_frames(&other, &mut Tally::default()),
+                WriteResult::Full(0)
+            );
             let frame = Frame::text(&"x".repeat(100_000)).encoded(Packing::Plain).clone();
             let whole = frame.repeat(begun);
             let got = flush_to(&connection, &mut viewer, whole.len() + PING.len()).await;
             assert!(got[..whole.len()] == whole, "a frame is not as it was over {kind}");
             assert_eq!(&got[whole.len()..], PING, "the heartbeat comes after the frames");
             assert!(connection.is_clear());
-            assert_eq!(connection.write_frames(&other), WriteResult::Complete);
+            assert_eq!(
+                connection.write_frames(&other, &mut Tally::default()),
+                WriteResult::Complete
+            );
         }
     }
 
@@ -467,7 +499,10 @@ pub(in crate::serve) mod tests {
     async fn a_viewer_that_has_left_gets_nothing() {
         let (connection, _viewer) = connected().await;
         connection.leave();
-        assert_eq!(connection.write_frames(&[Frame::text("x")]), WriteResult::Left);
+        assert_eq!(
+            connection.write_frames(&[Frame::text("x")], &mut Tally::default()),
+            WriteResult::Left
+        );
         assert_eq!(connection.taken(), 0);
     }
 

@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 
 use crate::serve::App;
 use crate::serve::metrics::Delivery;
-use crate::serve::websocket::connection::{Connection, Handback, Notice, WriteResult};
+use crate::serve::websocket::connection::{Connection, Handback, Notice, Sent, Tally, WriteResult};
 use crate::session::{Detached, Ending, GroupKey, GroupPosition, Output, SavedCursor, Session};
 use crate::wire::frame::{Frame, Frames, Packing};
 
@@ -99,6 +99,7 @@ pub(in crate::serve) fn join(
         session,
         group: Arc::clone(&group),
         delivery: app.metrics.delivery.clone(),
+        sent: Arc::clone(&app.sent),
     };
     let owner = Arc::clone(app);
     app.tasks.spawn(async move {
@@ -136,6 +137,7 @@ struct GroupTask {
     members: Vec<Arc<Connection>>,
     group: Arc<BroadcastGroup>,
     delivery: Delivery,
+    sent: Arc<Sent>,
 }
 
 impl GroupTask {
@@ -184,12 +186,13 @@ impl GroupTask {
     /// Writes frames to all members. A member whose socket is full returns to its own session.
     async fn broadcast(&mut self, frames: &[Frame]) {
         let mut kept = 0;
+        let mut tally = Tally::default();
         let len = if frames.is_empty() { 0 } else { self.members.len() };
         for at in 0..len {
             if at % BURST == BURST - 1 {
                 tokio::task::yield_now().await;
             }
-            match self.members[at].write_frames(frames) {
+            match self.members[at].write_frames(frames, &mut tally) {
                 WriteResult::Complete => {
                     self.members.swap(kept, at);
                     kept += 1;
@@ -205,6 +208,7 @@ impl GroupTask {
             }
         }
         if len > 0 {
+            self.sent.add(&tally);
             self.members.truncate(kept);
         }
         self.position = self.session.group_position();
