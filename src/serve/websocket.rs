@@ -3,7 +3,7 @@
 //! [`upgrade`] answers the handshake and agrees on compression ([`negotiation`]). [`viewer`] then
 //! serves one viewer: it owns the socket ([`stream`]) and sends the messages of the viewer's
 //! session, until the viewer is up to date. From then on a broadcast [`group`] writes frames that
-//! are encoded once to all its members, through the write half of each socket ([`connection`]). One
+//! are encoded once to all its members ([`members`]), through the write half of each socket ([`connection`]). One
 //! task sends all [`heartbeat`]s. Compressed messages from viewers are inflated below tungstenite
 //! ([`inflate`]).
 //!
@@ -14,6 +14,7 @@ pub(super) mod connection;
 pub(super) mod group;
 pub(super) mod heartbeat;
 mod inflate;
+mod members;
 mod negotiation;
 mod stream;
 pub(super) mod upgrade;

@@ -17,12 +17,10 @@ use tokio::sync::Notify;
 
 use crate::serve::App;
 use crate::serve::metrics::Delivery;
-use crate::serve::websocket::connection::{Connection, Handback, Notice, Sent, Tally, WriteResult};
+use crate::serve::websocket::connection::{Connection, Handback, Notice, Sent};
+use crate::serve::websocket::members::{Departed, Members};
 use crate::session::{Detached, Ending, GroupKey, GroupPosition, Output, SavedCursor, Session};
 use crate::wire::frame::{Frame, Frames, Packing};
-
-/// How many sockets are written to before other tasks get their turn.
-const BURST: usize = 1024;
 
 /// The groups of a server. Viewers without compression have groups of their own, so that they never
 /// wait for compression.
@@ -94,7 +92,7 @@ pub(in crate::serve) fn join(
     let group = Arc::new(BroadcastGroup { admission, changed: Notify::new() });
     entry.insert(Arc::clone(&group));
     let task = GroupTask {
-        members: Vec::new(),
+        members: Members::new(),
         position: Some(position),
         session,
         group: Arc::clone(&group),
@@ -134,7 +132,7 @@ struct GroupTask {
     session: Session,
     /// The position of all members. None in the middle of an output of several steps.
     position: Option<GroupPosition>,
-    members: Vec<Arc<Connection>>,
+    members: Members,
     group: Arc<BroadcastGroup>,
     delivery: Delivery,
     sent: Arc<Sent>,
@@ -169,7 +167,7 @@ impl GroupTask {
     fn admit(&mut self) -> bool {
         let mut admission = self.group.admission.lock();
         if std::mem::take(&mut admission.has_lost_members) {
-            self.members.retain(|member| !member.has_left());
+            self.members.remove_left();
             admission.joining.retain(|joining| !joining.connection.has_left());
         }
         for joining in std::mem::take(&mut admission.joining) {
@@ -185,35 +183,21 @@ impl GroupTask {
 
     /// Writes frames to all members. A member whose socket is full returns to its own session.
     async fn broadcast(&mut self, frames: &[Frame]) {
-        let mut kept = 0;
-        let mut tally = Tally::default();
-        let len = if frames.is_empty() { 0 } else { self.members.len() };
-        for at in 0..len {
-            if at % BURST == BURST - 1 {
-                tokio::task::yield_now().await;
+        if !frames.is_empty() {
+            for Departed { connection, begun } in self.members.write(frames, &self.sent).await {
+                // A viewer that has left needs nothing.
+                let Some(begun) = begun else { continue };
+                let frames = frames.get(begun..).unwrap_or_default().to_vec();
+                let cursor = self.session.saved_cursor();
+                let behind = self.session.one_behind();
+                let handback = Handback { frames, cursor, behind, ending: None };
+                connection.notify(Notice::Handback(Box::new(handback)));
             }
-            match self.members[at].write_frames(frames, &mut tally) {
-                WriteResult::Complete => {
-                    self.members.swap(kept, at);
-                    kept += 1;
-                }
-                WriteResult::Full(begun) => {
-                    let frames = frames.get(begun..).unwrap_or_default().to_vec();
-                    let cursor = self.session.saved_cursor();
-                    let behind = self.session.one_behind();
-                    let handback = Handback { frames, cursor, behind, ending: None };
-                    self.members[at].notify(Notice::Handback(Box::new(handback)));
-                }
-                WriteResult::Left => {}
-            }
-        }
-        if len > 0 {
-            self.sent.add(&tally);
-            self.members.truncate(kept);
         }
         self.position = self.session.group_position();
         if let Some(written) = self.session.take_written()
-            && kept > 0
+            && !frames.is_empty()
+            && !self.members.is_empty()
         {
             self.delivery.observe(written);
         }
@@ -224,7 +208,7 @@ impl GroupTask {
         let frames = self.session.end_frames(ending);
         let mut admission = self.group.admission.lock();
         admission.is_closed = true;
-        for member in self.members.drain(..) {
+        for member in self.members.take() {
             let cursor = self.session.saved_cursor();
             let (frames, ending) = (frames.clone(), Some(ending));
             let handback = Handback { frames, cursor, behind: None, ending };
