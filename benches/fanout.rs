@@ -3,7 +3,8 @@
 //!
 //! `cargo bench --bench fanout`, with `ROUNDS=5 SECONDS=10` by default; words after `--` select
 //! loads by name. `ONLY="tailcast,tailcast TLS"` measures some of the servers. `BEFORE=PATH` is another
-//! build of the program, which takes its turns as `before`. `PEERS="edge,original,websocketd,nchan,nchan TLS,frontail"` measures other servers as well, if
+//! build of the program, which takes its turns as `before`. `THREADS=1,2,4` measures tailcast with so many
+//! threads, which `ONLY=threads` names together. `PEERS="edge,original,websocketd,nchan,nchan TLS,frontail"` measures other servers as well, if
 //! they are installed, and `PEERS=installed` all of them but the edge and those with TLS; `ONLY=tailcast,peers` then leaves out the rest. `edge` is an edge of a machine that has the log, with nats-server between.
 
 #![allow(
@@ -148,6 +149,9 @@ fn main() {
             ("tailcast TLS", ""),
         ];
         let before = stage::before().map(|_| ("before", ""));
+        let threads = std::env::var("THREADS").unwrap_or_default();
+        let threads = threads.split(',').filter(|number| !number.is_empty());
+        let threads: Vec<String> = threads.map(|number| format!("{number} threads")).collect();
         let peers = std::env::var("PEERS").unwrap_or_default();
         let peers = if peers == "installed" { PEERS } else { &peers };
         let peers: Vec<_> =
@@ -155,6 +159,7 @@ fn main() {
         let only = std::env::var("ONLY").unwrap_or_default();
         let is_chosen = |name: &str| {
             let names = |one: &str| match one {
+                "threads" => threads.iter().any(|threads| threads == name),
                 "peers" => peers.iter().any(|(peer, _)| *peer == name),
                 one => one == name,
             };
@@ -163,6 +168,7 @@ fn main() {
         let mut all: Vec<_> = ours
             .into_iter()
             .chain(before)
+            .chain(threads.iter().map(|threads| (threads.as_str(), "")))
             .chain(peers.iter().copied())
             .filter(|(name, _)| is_chosen(name))
             .map(|(name, query)| (name.to_owned(), query, Figures::default()))
@@ -179,7 +185,10 @@ fn main() {
                     "tailcast TLS" => Some(Server::tailcast_tls(stage.path())),
                     "before" => Some(Server::before(stage.path())),
                     "tailcast" | "tailcast rows" => Some(Server::tailcast(stage.path())),
-                    peer => Server::peer(peer, &log),
+                    other => match other.strip_suffix(" threads") {
+                        Some(threads) => Some(Server::with_threads(stage.path(), threads)),
+                        None => Server::peer(other, &log),
+                    },
                 };
                 let Some(server) = server else {
                     eprintln!("{name}: not installed");

@@ -1,4 +1,5 @@
-//! A delivery to a viewer allocates no memory, and neither does a line that is rendered.
+//! A delivery to a viewer allocates no memory, and neither does a line that is rendered. A viewer
+//! that waits keeps little.
 //!
 //! This is a test program of its own, because it counts with its own allocator. The allocator
 //! counts for one thread, on which the whole server runs, except its file reads. The viewers run on
@@ -14,7 +15,7 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -23,13 +24,22 @@ use tailcast::log::Access;
 use tailcast::render::Terminal;
 use tailcast::serve::{Server, Settings};
 use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 const VIEWERS: usize = 100;
 /// The lines of each round.
 const LINES: usize = 100;
 /// The first round is not counted.
 const ROUNDS: usize = 4;
+/// The batches in which viewers join. A read may free on its thread what was allocated on the server's,
+/// or the other way round, so single batches deviate.
+const BATCHES: usize = 9;
+/// What a viewer keeps while it waits, without what the allocator adds.
+const KEPT_BYTES_MAX: i64 = 2560;
+/// What a viewer takes for a moment while it joins.
+const JOINING_BYTES_MAX: u64 = 36 * 1024;
 /// The longest wait for an expected event.
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -86,23 +96,48 @@ fn deliver(log: &mut File, viewers: &mut [Viewer], round: usize) {
     }
 }
 
+/// A server with one log, on one thread.
+struct Scene {
+    directory: tempfile::TempDir,
+    runtime: Runtime,
+    address: SocketAddr,
+    stop: oneshot::Sender<()>,
+    serving: JoinHandle<std::io::Result<()>>,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("a.log"), b"start;\n").unwrap();
+        let access = Access::new([directory.path()]).unwrap();
+        let settings =
+            Settings { heartbeat_interval: Duration::from_secs(3600), ..Settings::default() };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let serving = runtime.spawn(Server::new(access, settings).serve(listener, async {
+            stopped.await.ok();
+        }));
+        Self { directory, runtime, address, stop, serving }
+    }
+
+    fn log(&self) -> PathBuf {
+        self.directory.path().join("a.log")
+    }
+
+    fn end(self) {
+        self.stop.send(()).unwrap();
+        self.runtime.block_on(self.serving).unwrap().unwrap();
+    }
+}
+
 /// The number of allocations while this many viewers received the lines of a round, in the round
 /// with the fewest. Allocations for each delivery occur in every round, occasional ones do not.
 fn allocations(viewers: usize, protocol: &'static str) -> u64 {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("a.log");
-    let mut log = File::create(&path).unwrap();
-    log.write_all(b"start;\n").unwrap();
-    let access = Access::new([directory.path()]).unwrap();
-    let settings =
-        Settings { heartbeat_interval: Duration::from_secs(3600), ..Settings::default() };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
-    let address = listener.local_addr().unwrap();
-    let (stop, stopped) = oneshot::channel::<()>();
-    let serving = runtime.spawn(Server::new(access, settings).serve(listener, async {
-        stopped.await.ok();
-    }));
+    let scene = Scene::new();
+    let (address, path) = (scene.address, scene.log());
+    let mut log = File::options().append(true).open(&path).unwrap();
     let (begin, begun) = mpsc::channel();
     let (done, mut is_done) = tokio::sync::mpsc::unbounded_channel();
     let crowd = std::thread::spawn(move || {
@@ -118,17 +153,57 @@ fn allocations(viewers: usize, protocol: &'static str) -> u64 {
         .map(|round| {
             let spent = measure(|| {
                 begin.send(round).unwrap();
-                runtime.block_on(is_done.recv()).unwrap();
+                scene.runtime.block_on(is_done.recv()).unwrap();
             });
             spent.count_total
         })
         .collect();
     drop(begin);
     crowd.join().unwrap();
-    stop.send(()).unwrap();
-    runtime.block_on(serving).unwrap().unwrap();
+    scene.end();
     eprintln!("{viewers} viewers: {rounds:?}");
     rounds.into_iter().skip(1).min().unwrap()
+}
+
+#[test]
+fn a_viewer_that_waits_keeps_little_and_joining_takes_no_large_block() {
+    for (protocol, head) in [("", ""), ("v1", "Sec-WebSocket-Protocol: tailcast.v1\r\n")] {
+        let scene = Scene::new();
+        let (address, path) = (scene.address, scene.log());
+        let (done, mut is_done) = tokio::sync::mpsc::unbounded_channel();
+        let (leave, left) = mpsc::channel::<()>();
+        let crowd = std::thread::spawn(move || {
+            let mut viewers = Vec::new();
+            // The first one makes what all have in common.
+            for batch in [1].into_iter().chain([VIEWERS; BATCHES]) {
+                for _ in 0..batch {
+                    let mut viewer = Viewer::open(address, &path, head);
+                    viewer.until("start;");
+                    viewers.push(viewer);
+                }
+                done.send(()).unwrap();
+            }
+            left.recv().unwrap_err();
+        });
+        scene.runtime.block_on(is_done.recv()).unwrap();
+        let mut kept = [0; BATCHES];
+        let mut moments = [0; BATCHES];
+        for (kept, moment) in kept.iter_mut().zip(&mut moments) {
+            let spent = measure(|| scene.runtime.block_on(is_done.recv()).unwrap());
+            *kept = spent.bytes_current / VIEWERS as i64;
+            *moment = spent.bytes_max - spent.bytes_current.unsigned_abs();
+        }
+        eprintln!("{protocol:?}: {kept:?} bytes a viewer, {moments:?} for a moment");
+        kept.sort_unstable();
+        moments.sort_unstable();
+        let (kept, moment) = (kept[BATCHES / 2], moments[BATCHES / 2]);
+        assert!(kept <= KEPT_BYTES_MAX, "{protocol:?}: a viewer keeps {kept} bytes");
+        // A large block would leave a hole between what stays, which no other block may fill.
+        assert!(moment <= JOINING_BYTES_MAX, "{protocol:?}: joining takes {moment} bytes");
+        drop(leave);
+        crowd.join().unwrap();
+        scene.end();
+    }
 }
 
 #[test]

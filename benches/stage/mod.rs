@@ -133,6 +133,13 @@ impl Server {
         Self::build(TAILCAST.as_ref(), directory)
     }
 
+    /// With this many threads that write to viewers.
+    pub fn with_threads(directory: &Path, threads: &str) -> Self {
+        let mut command = Self::command(TAILCAST.as_ref(), directory, &["--port", "0"]);
+        command.env("TOKIO_WORKER_THREADS", threads);
+        Self::start(command)
+    }
+
     /// Another build of the program.
     pub fn build(program: &OsStr, directory: &Path) -> Self {
         Self::start(Self::command(program, directory, &["--port", "0"]))

@@ -19,7 +19,8 @@ pub(super) struct AccessLogEntry {
     remote: Remote,
     /// None where nobody signs in.
     user: Option<Arc<str>>,
-    log: String,
+    /// The log's name. None for a member of its audience, which knows it.
+    log: Option<Box<str>>,
     transport: &'static str,
     since: Instant,
     /// Bytes that were passed to the connection.
@@ -28,7 +29,7 @@ pub(super) struct AccessLogEntry {
     /// Why the viewer's stream ended. Without another reason the viewer left.
     pub(super) reason: &'static str,
     _permit: Option<ViewerPermit>,
-    _member: Option<AudienceMember>,
+    member: Option<AudienceMember>,
 }
 
 impl AccessLogEntry {
@@ -46,20 +47,21 @@ impl AccessLogEntry {
         Self {
             remote,
             user: user.map(Arc::from),
-            log,
+            log: Some(log.into()),
             transport,
             since,
             bytes: 0,
             metrics,
             reason: "left",
             _permit: permit,
-            _member: None,
+            member: None,
         }
     }
 
     /// Makes the viewer a member of a log's audience, as long as this entry lives.
     pub(super) fn join(mut self, audiences: &Arc<Audiences>, log: &LogPath) -> Self {
-        self._member = Some(audiences.enter(log, self.user.clone()));
+        self.member = Some(audiences.enter(log, self.user.clone()));
+        self.log = None;
         self
     }
 
@@ -78,7 +80,10 @@ impl AccessLogEntry {
 impl Drop for AccessLogEntry {
     fn drop(&mut self) {
         let seconds = self.since.elapsed().as_secs();
-        let Self { remote, log, transport, bytes, reason, .. } = self;
+        let Self { remote, transport, bytes, reason, .. } = self;
+        let of_member = self.member.as_ref().and_then(AudienceMember::log);
+        let of_member = of_member.map(|log| log.display().to_string());
+        let log = of_member.as_deref().or(self.log.as_deref());
         let user = self.user.as_deref();
         tracing::info!(
             target: ACCESS_LOG,

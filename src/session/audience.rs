@@ -191,6 +191,12 @@ impl Drop for AudienceHandle {
 }
 
 impl AudienceMember {
+    /// The log.
+    #[must_use]
+    pub fn log(&self) -> Option<&LogPath> {
+        self.handle.audience.as_ref().map(|audience| &audience.log)
+    }
+
     fn change(&self, change: impl FnOnce(&mut Members, Option<&Arc<str>>)) {
         let Some(audience) = &self.handle.audience else { return };
         let mut members = audience.members.lock();

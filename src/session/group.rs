@@ -26,16 +26,12 @@ impl GroupPosition {
     }
 }
 
-/// What is kept of a session while another one serves its viewer: enough to continue.
+/// What is kept of a session while another one serves its viewer: with what the sessions of its group
+/// have in common, enough to continue. There is one for each viewer, so it is small.
 #[derive(Debug)]
 pub struct Detached {
     pub(super) presence: Presence,
-    pub(super) form: Form,
-    pub(super) interpretation: Interpretation,
-    pub(super) signed: bool,
-    pub(super) audience: bool,
     pub(super) skip: bool,
-    pub(super) history: bool,
 }
 
 /// What the sessions of a group have in common.

@@ -7,7 +7,7 @@ use crate::render::{Decode, Interpretation};
 use crate::session::audience::{AudienceMessages, Audiences};
 use crate::session::checkpoints::Checkpoints;
 use crate::session::fanout::Fanouts;
-use crate::session::group::Detached;
+use crate::session::group::{Detached, GroupKey};
 use crate::session::session::Session;
 use crate::session::viewer::{SavedCursor, Viewer};
 use crate::time::TimeRange;
@@ -107,10 +107,11 @@ impl Hub {
         (request.audience && form.has_control()).then(|| self.audiences.messages(log))
     }
 
-    /// Continues a detached session from the cursor of the session that served its viewer.
+    /// Continues a detached session of a group from the cursor of the session that served its viewer.
     #[must_use]
-    pub fn resume(&self, detached: Detached, cursor: SavedCursor) -> Session {
-        let Detached { presence, form, interpretation, signed, audience, skip, history } = detached;
+    pub fn resume(&self, detached: Detached, group: &GroupKey, cursor: SavedCursor) -> Session {
+        let Detached { presence, skip } = detached;
+        let GroupKey { form, interpretation, signed, audience, history, .. } = *group;
         let request = StreamRequest {
             begin: StartAt::Lines(0),
             late: Vec::new(),

@@ -290,19 +290,9 @@ impl Session {
 
     /// From now on the session serves a group. Returns what is kept of its own viewer's session.
     pub fn detach(&mut self) -> Option<Detached> {
-        let StreamRequest { signed, audience, skip, history, .. } = self.request;
         self.behind = None;
         let presence = self.viewer.detach(Arc::clone(self.fanout.merged()))?;
-        let interpretation = self.fanout.interpretation();
-        Some(Detached {
-            presence,
-            form: self.form,
-            interpretation,
-            signed,
-            audience,
-            skip,
-            history,
-        })
+        Some(Detached { presence, skip: self.request.skip })
     }
 
     /// Whether the stream starts at the requested position. True when none was requested.

@@ -6,6 +6,7 @@
 //! the broadcast group does not use the connection, and a heartbeat waits.
 
 use std::io;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
@@ -75,7 +76,7 @@ struct Outbound {
     has_heard: bool,
     /// While the answer to a heartbeat is awaited: how many bytes the socket has taken when it has
     /// taken the heartbeat itself.
-    heartbeat_end: Option<u64>,
+    heartbeat_end: Option<NonZeroU64>,
     notice: Option<Notice>,
     /// The viewer has left its broadcast group for good.
     has_left: bool,
@@ -343,7 +344,7 @@ impl Connection {
         let mut outbound = self.outbound.lock();
         outbound.has_heard = false;
         let end = outbound.taken(&self.io) + self.io.sent_len(frame.len());
-        outbound.heartbeat_end = Some(end);
+        outbound.heartbeat_end = NonZeroU64::new(end);
         let is_clear = outbound.is_clear(&self.io);
         outbound.heartbeat = Some(frame);
         // The viewer's task handles errors, and writes what the socket does not take now.
@@ -360,7 +361,7 @@ impl Connection {
     pub(in crate::serve) fn is_silent(&self) -> bool {
         let mut outbound = self.outbound.lock();
         let (has_heard, taken) = (outbound.has_heard, outbound.taken(&self.io));
-        outbound.heartbeat_end.take().is_some_and(|end| !has_heard && taken <= end)
+        outbound.heartbeat_end.take().is_some_and(|end| !has_heard && taken <= end.get())
     }
 
     /// Sends a notice to the viewer's task.

@@ -28,6 +28,7 @@ pub(in crate::serve) type BroadcastGroups = DashMap<(GroupKey, Packing), Arc<Bro
 
 /// A group, as its members see it.
 pub(in crate::serve) struct BroadcastGroup {
+    key: GroupKey,
     admission: Mutex<Admission>,
     /// Wakes the group's task when `admission` has changed.
     changed: Notify,
@@ -59,6 +60,11 @@ impl JoiningViewer {
 }
 
 impl BroadcastGroup {
+    /// What its sessions have in common.
+    pub(in crate::serve) fn key(&self) -> &GroupKey {
+        &self.key
+    }
+
     /// Called when a member's connection [has left](Connection::leave).
     pub(in crate::serve) fn member_left(&self) {
         self.admission.lock().has_lost_members = true;
@@ -89,7 +95,8 @@ pub(in crate::serve) fn join(
         }
     }
     let admission = Mutex::new(Admission { joining: vec![joining], ..Admission::default() });
-    let group = Arc::new(BroadcastGroup { admission, changed: Notify::new() });
+    let changed = Notify::new();
+    let group = Arc::new(BroadcastGroup { key: key.0.clone(), admission, changed });
     entry.insert(Arc::clone(&group));
     let task = GroupTask {
         members: Members::new(),

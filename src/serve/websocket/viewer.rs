@@ -23,7 +23,7 @@ use crate::serve::websocket::group::{self, BroadcastGroup};
 use crate::serve::websocket::stream::{SocketEvent, WebSocket};
 use crate::serve::withdrawal::{Loss, Reads, Withdrawal};
 use crate::session::{Detached, Ending, Output, Session};
-use crate::wire::frame::{Form, Frame, Packing};
+use crate::wire::frame::{Form, Frame, Frames, Packing};
 use crate::wire::message::{FULL, Message};
 use crate::wire::request::StreamRequest;
 
@@ -78,8 +78,6 @@ enum StreamEnd {
 pub(in crate::serve) struct Viewer {
     socket: WebSocket,
     withdrawal: Withdrawal,
-    /// Frames that are still to be sent before those of the session or the group.
-    queue: VecDeque<Frame>,
     /// The group that sends to the viewer while it is up to date, and what its session needs to
     /// continue afterwards.
     membership: Option<(Detached, Arc<BroadcastGroup>)>,
@@ -97,36 +95,52 @@ impl Viewer {
         app: Arc<App>,
         mut session: Box<Session>,
     ) {
-        let end = loop {
-            if let Err(end) = Box::pin(self.catch_up(&app, session)).await {
+        // They are sent before those of the session.
+        let mut frames = Frames::new();
+        let (end, rest) = loop {
+            if let Err(end) = Box::pin(self.catch_up(&app, session, frames)).await {
                 break end;
             }
-            session = match self.next_end().await {
+            let end = match self.next_end().await {
                 Ok(SocketEvent::Notice(Notice::Handback(handback))) => {
-                    match self.take_back(&app, *handback) {
-                        Ok(session) => session,
+                    (session, frames) = match self.take_back(&app, *handback) {
+                        Ok(back) => back,
                         Err(end) => break end,
-                    }
+                    };
+                    continue;
                 }
-                Ok(event) => break self.leave_group(end_of(&event)),
-                Err(end) => break self.leave_group(end),
+                Ok(event) => end_of(&event),
+                Err(end) => end,
             };
+            self.leave_group();
+            break (end, VecDeque::new());
         };
         self.entry.bytes = self.socket.connection().taken();
-        Box::pin(leave(&app, *self, end)).await;
+        Box::pin(leave(&app, *self, end, rest)).await;
     }
 
-    /// Sends the messages of the viewer's own session, until the viewer is up to date and joins a
-    /// broadcast group.
+    /// Sends frames and then the messages of the viewer's own session, until the viewer is up to date
+    /// and joins a broadcast group.
     ///
     /// # Errors
-    /// The end of the stream when it ends before.
+    /// The end of the stream when it ends before, and the frames that are still to be sent.
     async fn catch_up(
         &mut self,
         app: &Arc<App>,
+        session: Box<Session>,
+        frames: Frames,
+    ) -> Result<(), (StreamEnd, VecDeque<Frame>)> {
+        let mut queue = VecDeque::from(frames);
+        self.send(app, session, &mut queue).await.map_err(|end| (end, queue))
+    }
+
+    async fn send(
+        &mut self,
+        app: &Arc<App>,
         mut session: Box<Session>,
+        queue: &mut VecDeque<Frame>,
     ) -> Result<(), StreamEnd> {
-        let Self { socket, withdrawal, queue, .. } = self;
+        let Self { socket, withdrawal, .. } = self;
         let mut behind = app.metrics.behind.enter(&session);
         loop {
             let mut is_clear = socket.is_clear();
@@ -167,30 +181,35 @@ impl Viewer {
         }
     }
 
-    /// Continues with a session after the broadcast group.
+    /// Continues with a session after the broadcast group, and with the frames that the group has not
+    /// sent.
     ///
     /// # Errors
-    /// The end of the stream when nothing comes after the group's frames.
-    fn take_back(&mut self, app: &App, handback: Handback) -> Result<Box<Session>, StreamEnd> {
+    /// The end of the stream when nothing comes after these frames.
+    fn take_back(
+        &mut self,
+        app: &App,
+        handback: Handback,
+    ) -> Result<(Box<Session>, Frames), (StreamEnd, VecDeque<Frame>)> {
         let Handback { frames, cursor, behind, ending } = handback;
-        self.queue.extend(frames);
         if let Some(ending) = ending {
-            return Err(StreamEnd::Ended(ending));
+            return Err((StreamEnd::Ended(ending), frames.into()));
         }
-        let (detached, _) = self.membership.take().ok_or(StreamEnd::Cut)?;
-        let session = Box::new(app.hub.resume(detached, cursor));
+        let Some((detached, group)) = self.membership.take() else {
+            return Err((StreamEnd::Cut, frames.into()));
+        };
+        let session = Box::new(app.hub.resume(detached, group.key(), cursor));
         // The session says itself that it is behind.
         drop(behind);
-        Ok(session)
+        Ok((session, frames))
     }
 
-    /// Leaves the broadcast group because of this end.
-    fn leave_group(&self, end: StreamEnd) -> StreamEnd {
+    /// Leaves the broadcast group.
+    fn leave_group(&self) {
         self.socket.connection().leave();
         if let Some((_, group)) = &self.membership {
             group.member_left();
         }
-        end
     }
 
     /// What happens next to a member of a broadcast group.
@@ -239,14 +258,7 @@ pub(in crate::serve) async fn open(
         Ok((mut session, withdrawal)) => {
             session.begin().await;
             app.heartbeats.add(socket.connection(), !form.has_control());
-            let viewer = Viewer {
-                socket,
-                withdrawal,
-                queue: VecDeque::new(),
-                membership: None,
-                form,
-                entry,
-            };
+            let viewer = Viewer { socket, withdrawal, membership: None, form, entry };
             Some((Box::new(viewer), session))
         }
         Err(denial) => {
@@ -266,8 +278,8 @@ pub(in crate::serve) async fn open(
 }
 
 /// Ends a viewer's stream: sends the rest of the data, and the close.
-async fn leave(app: &App, viewer: Viewer, end: StreamEnd) {
-    let Viewer { socket, queue, form, mut entry, .. } = viewer;
+async fn leave(app: &App, viewer: Viewer, end: StreamEnd, rest: VecDeque<Frame>) {
+    let Viewer { socket, form, mut entry, .. } = viewer;
     entry.reason = end.logged_as();
     // A viewer that is only slow gets the time to take the end of its log. A viewer that is gone
     // does not.
@@ -283,7 +295,7 @@ async fn leave(app: &App, viewer: Viewer, end: StreamEnd) {
         let farewell = frame.into_iter().collect();
         bounded(app, patience, send_and_close(socket, farewell, code, reason)).await;
     } else if let Some((code, reason)) = end.close() {
-        bounded(app, patience, send_and_close(socket, queue, code, reason)).await;
+        bounded(app, patience, send_and_close(socket, rest, code, reason)).await;
     }
 }
 

@@ -9,6 +9,7 @@ use proptest::sample::Index;
 
 use super::joins::{Log, catch_up};
 use crate::render::Terminal;
+use crate::session::GroupKey;
 use crate::session::{Behind, Detached, Form, Output, SavedCursor, Session, StartAt};
 
 /// What a viewer shows: the text or bytes of a form that only grows, or rows.
@@ -38,7 +39,7 @@ impl Screen {
 /// serves it.
 enum Place {
     Here(Box<Session>),
-    Away(Box<(Detached, SavedCursor, Option<Behind>)>),
+    Away(Box<(Detached, GroupKey, SavedCursor, Option<Behind>)>),
     Moving,
 }
 
@@ -77,9 +78,9 @@ impl Viewer {
     fn leave(&mut self, keeps: bool) {
         self.place = match std::mem::replace(&mut self.place, Place::Moving) {
             Place::Here(mut session) => {
-                let (cursor, behind) =
-                    (session.saved_cursor(), if keeps { session.one_behind() } else { None });
-                Place::Away(Box::new((session.detach().unwrap(), cursor, behind)))
+                let (key, cursor) = (session.group_key(), session.saved_cursor());
+                let behind = if keeps { session.one_behind() } else { None };
+                Place::Away(Box::new((session.detach().unwrap(), key, cursor, behind)))
             }
             away => away,
         };
@@ -88,8 +89,8 @@ impl Viewer {
     fn come_back(&mut self, log: &Log) {
         self.place = match std::mem::replace(&mut self.place, Place::Moving) {
             Place::Away(away) => {
-                let (detached, cursor, _behind) = *away;
-                Place::Here(Box::new(log.hub.resume(detached, cursor)))
+                let (detached, key, cursor, _behind) = *away;
+                Place::Here(Box::new(log.hub.resume(detached, &key, cursor)))
             }
             here => here,
         };
