@@ -1,5 +1,7 @@
 //! The cost of a line in counted operations, which are the same on every machine.
 
+use std::collections::HashMap;
+use std::ffi::OsString;
 use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, stream};
@@ -9,12 +11,17 @@ use tailcast::log::follower::BACKSTOP_INTERVAL;
 use crate::clients::{Viewer, get};
 use crate::servers::{Program, append, eventually};
 
-const VIEWERS: u64 = 1000;
+/// The viewers of each load. The members of the last group have several tasks that write to them.
+const LOADS: [u64; 3] = [10, 100, 1000];
 const APPENDS: u64 = 200;
 /// Two are necessary. A third is allowed for an event that arrives after its bytes were read.
 const READS_PER_APPEND: u64 = 3;
 /// A poll by the timer reads the head and the bytes before the offset.
 const READS_PER_POLL: u64 = 2;
+/// The watcher waits for an event, the follower for the watcher, and a thread of the runtime for the
+/// follower. What one of them wakes may wait for a lock that it still holds, and the runtime wakes another
+/// thread to look whether there is more.
+const WAITS_PER_APPEND: u64 = 8;
 /// Writes do not change a name, so while lines arrive the name is looked up only once in this time,
 /// and at each backstop poll.
 const LOOKUP_INTERVAL: Duration = Duration::from_millis(500);
@@ -67,15 +74,34 @@ async fn tell(log: &std::path::Path, line: &str, viewers: &mut [Viewer]) {
     }
 }
 
+/// How often each thread of a process has waited for something.
+fn waits(process: u32) -> HashMap<OsString, u64> {
+    let of_thread = |thread: std::fs::DirEntry| {
+        // A thread may end meanwhile.
+        let status = std::fs::read_to_string(thread.path().join("status")).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        Some((thread.file_name(), line.unwrap().trim().parse().unwrap()))
+    };
+    let threads = std::fs::read_dir(format!("/proc/{process}/task")).unwrap();
+    threads.filter_map(|thread| of_thread(thread.unwrap())).collect()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_line_is_read_and_rendered_once_and_written_once_to_each_viewer() {
+    for viewers in LOADS {
+        measure(viewers).await;
+    }
+}
+
+/// Counts what lines cost with this many viewers.
+async fn measure(count: u64) {
     let directory = tempfile::tempdir().unwrap();
     let log = directory.path().join("a.log");
     std::fs::write(&log, "start\n").unwrap();
     // Without heartbeats, because each is a write.
     let program = Program::serve(&["--heartbeat", "0", directory.path().to_str().unwrap()]);
     let target = format!("{}?tail=1", log.display());
-    let mut viewers: Vec<Viewer> = stream::iter(0..VIEWERS)
+    let mut viewers: Vec<Viewer> = stream::iter(0..count)
         .map(|_| Viewer::original(program.address, &target))
         .buffer_unordered(50)
         .collect()
@@ -84,18 +110,24 @@ async fn a_line_is_read_and_rendered_once_and_written_once_to_each_viewer() {
         assert_eq!(viewer.text().await, "start\n");
     }
     tell(&log, "all are live\n", &mut viewers).await;
-    let live = (1 + 1) * VIEWERS;
+    let live = (1 + 1) * count;
     eventually("what came first is counted", async || {
         let now = Counters::of(&program).await;
         if now.frames == live { Ok(()) } else { Err(now) }
     })
     .await;
     let before = Counters::of(&program).await;
+    let waits_before = waits(program.child.id());
     let began = Instant::now();
     for number in 0..APPENDS {
         tell(&log, &format!("line {number}\n"), &mut viewers).await;
     }
-    let deliveries = APPENDS * VIEWERS;
+    let waits = waits(program.child.id());
+    let waits: u64 = waits
+        .iter()
+        .map(|(thread, waits)| waits - waits_before.get(thread).copied().unwrap_or(0))
+        .sum();
+    let deliveries = APPENDS * count;
     // A frame is counted after the write to the socket; the last viewer may have it before that.
     eventually("each viewer has got one frame for each line", async || {
         let spent = Counters::of(&program).await.since(before);
@@ -106,11 +138,17 @@ async fn a_line_is_read_and_rendered_once_and_written_once_to_each_viewer() {
     let expired =
         |interval: Duration| (began.elapsed().as_millis() / interval.as_millis()) as u64 + 1;
     let lookups_max = expired(LOOKUP_INTERVAL) + expired(BACKSTOP_INTERVAL);
-    eprintln!("{APPENDS} lines to {VIEWERS} viewers: {spent:?}");
+    eprintln!("{APPENDS} lines to {count} viewers: {spent:?}, {waits} waits");
     assert_eq!(spent.chunks, APPENDS, "{spent:?}");
     assert_eq!(spent.renders, APPENDS, "{spent:?}");
     assert_eq!(spent.writes, deliveries, "{spent:?}");
     assert!(spent.lookups <= lookups_max, "{spent:?}, and at most {lookups_max} lookups are due");
     let reads_max = READS_PER_APPEND * APPENDS + READS_PER_POLL * expired(BACKSTOP_INTERVAL);
     assert!(spent.reads <= reads_max, "{spent:?}, and at most {reads_max} reads are due");
+    // However many viewers there are.
+    let waits_max = WAITS_PER_APPEND * APPENDS;
+    assert!(
+        waits <= waits_max,
+        "{waits} waits for {count} viewers, and at most {waits_max} are due"
+    );
 }
