@@ -55,7 +55,12 @@ scene('the values of a field are counted, and a click on one shows its lines', a
   await scene.open(log);
   await scene.untilState('live');
   await page.keyboard.press('i');
-  await page.keyboard.type('status');
+  assert.deepEqual((await page.locator('#values-fields .chip').allInnerTexts()).sort(), ['level', 'msg', 'n', 'status', 'user.id']);
+  await page.click('#values-fields .chip:text-is("msg")');
+  await scene.untilText('#values-count', '300 of 300 lines have it, with 2 values');
+  assert.equal(await page.inputValue('#values-field'), 'msg');
+  assert.deepEqual(await page.locator('#values-fields .chip[aria-pressed="true"]').allInnerTexts(), ['msg']);
+  await page.fill('#values-field', 'status');
   await page.keyboard.press('Enter');
   await scene.untilText('#values-count', '300 of 300 lines have it, with 3 values');
   const values = () => page.$$eval('#values-list li', (items) => items.map((item) => [...item.children].map((part) => part.textContent).join(' ')));

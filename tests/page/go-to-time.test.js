@@ -6,7 +6,7 @@ import { test } from 'node:test';
 import { load } from './modules.js';
 import { scene } from './scene.js';
 
-const { timeWanted } = await load('viewer/time-dialog.js');
+const { instantMeant, timeWanted } = await load('viewer/time-dialog.js');
 
 test('what a reader types becomes a time for the server', () => {
   // In the zone of the browser, as the clock of the reader.
@@ -49,6 +49,47 @@ test('a time of the day is one of the server, wherever the browser is', async ()
     ['Asia/Tokyo', 'yesterday 9:30', '2026-11-28 09:30:00'],
   ]) assert.equal(timeWanted(typed, now, new Zone(name, name)), wanted, `${typed} in ${name}`);
 });
+
+test('what is meant is an instant of the chosen clock', async () => {
+  const { Zone } = await load('ui/zones.js');
+  const now = new Date(Date.UTC(2026, 10, 29, 4));
+  const tokyo = new Zone('Asia/Tokyo', 'Asia/Tokyo');
+  for (const [wanted, instant] of [
+    ['2h30m', '2026-11-29T01:30:00.000Z'],
+    ['2026-11-28 14:02:07.250', '2026-11-28T05:02:07.250Z'],
+    ['2026-11-28', '2026-11-27T15:00:00.000Z'],
+    ['2026-11-28T14:02', '2026-11-28T05:02:00.000Z'],
+    ['2026-11-28T14:02:07+01:00', '2026-11-28T13:02:07.000Z'],
+    ['1795874527.25', '2026-11-28T14:02:07.250Z'],
+  ]) assert.equal(new Date(/** @type {number} */ (instantMeant(wanted, now, tokyo))).toISOString(), instant, wanted);
+  assert.equal(instantMeant('2026-11-28 14:02', now, null), null);
+  assert.equal(instantMeant('2026-11-28 at noon', now, tokyo), null);
+});
+
+scene('the dialog says which time is meant, and takes one of the clock that the rows show', async (scene) => {
+  const { logs, page } = scene;
+  const begin = Date.UTC(2026, 10, 28, 8);
+  const stamped = Array.from({ length: 20_000 }, (_, at) => `{"time":"${new Date(begin + at * 1000).toISOString()}","msg":"request ${at}"}\n`);
+  await scene.open(await logs.write('a.log', stamped.join('')));
+  await scene.untilState('live');
+  await page.keyboard.press('d');
+  await page.fill('#time-wanted', '2026-11-28 10:30');
+  await scene.untilText('#time-meant', '2026-11-28 10:30:00 UTC · 11:30:00 in this browser');
+  await page.keyboard.press('Enter');
+  await scene.until(() => document.querySelector('.row.cursor')?.textContent?.includes('request 9000'));
+  // Readable rows show the clock of the browser.
+  await page.keyboard.press('b');
+  await page.keyboard.press('d');
+  assert.equal(await page.inputValue('#time-zone-choice'), 'local');
+  await scene.untilText('#time-meant', '2026-11-28 09:30:00 UTC · 10:30:00 in this browser');
+  await page.keyboard.press('Enter');
+  await scene.until(() => document.querySelector('.row.cursor')?.textContent === '10:30:00.000 request 5400');
+  await page.keyboard.press('d');
+  await page.selectOption('#time-zone-choice', 'server');
+  await scene.untilText('#time-meant', '2026-11-28 10:30:00 UTC · 11:30:00 in this browser');
+  await page.fill('#time-wanted', 'noon');
+  await scene.untilText('#time-meant', '');
+}, { serve: ['--zone', 'Etc/UTC'], context: { timezoneId: 'Europe/Berlin' } });
 
 scene('d goes to the first line that is not before a time, and says what is no time', async (scene) => {
   const { logs, page } = scene;

@@ -8,6 +8,8 @@ import { load } from './modules.js';
 import { scene } from './scene.js';
 
 const { heights } = await load('ui/histogram.js');
+const { ticks } = await load('ui/ticks.js');
+const { Zone, zoneOf } = await load('ui/zones.js');
 const BEGIN = Date.UTC(2026, 10, 28, 8);
 
 /** A line each second for ten minutes, a minute without any, and a burst of errors. */
@@ -22,17 +24,35 @@ function stamped() {
   return lines;
 }
 
-test('bars have the heights of their counts, and what is there is visible', () => {
+test('bars have the heights of their counts, problems on a scale of their own, and what is there is visible', () => {
   assert.deepEqual(heights([]), []);
   const bucket = (/** @type {number} */ lines, errors = 0, warnings = 0) => ({ time: 0, lines, errors, warnings });
-  assert.deepEqual(heights([bucket(0), bucket(100), bucket(50, 10), bucket(50, 10, 20), bucket(1), bucket(1, 1)]), [
+  assert.deepEqual(heights([bucket(0), bucket(1000), bucket(500, 10), bucket(500, 20, 20), bucket(1), bucket(1, 1), bucket(2, 1, 1), bucket(1000, 0, 39)]), [
     { errors: 0, warnings: 0, lines: 0 },
     { errors: 0, warnings: 0, lines: 100 },
-    { errors: 10, warnings: 10, lines: 50 },
-    { errors: 10, warnings: 30, lines: 50 },
+    { errors: 25, warnings: 25, lines: 50 },
+    { errors: 50, warnings: 100, lines: 50 },
     { errors: 0, warnings: 0, lines: 4 },
-    { errors: 4, warnings: 4, lines: 4 },
+    { errors: 12, warnings: 12, lines: 4 },
+    { errors: 12, warnings: 24, lines: 4 },
+    { errors: 0, warnings: 97.5, lines: 100 },
   ]);
+});
+
+test('the axis has round times of its zone, as many as there is room for', () => {
+  const utc = zoneOf('utc');
+  const at = (/** @type {string} */ time) => Date.parse(`2026-11-${time}Z`);
+  const labels = (/** @type {string} */ from, /** @type {string} */ to, /** @type {number} */ most, zone = utc) => ticks(at(from), at(to), zone, most).map(([, label]) => label);
+  assert.deepEqual(labels('28T10:01:32', '29T22:01:32', 7), ['12:00', '18:00', '2026-11-29', '06:00', '12:00', '18:00']);
+  assert.deepEqual(labels('28T08:00:00', '28T08:00:12', 4), ['08:00:00', '08:00:05', '08:00:10']);
+  assert.deepEqual(labels('01T08:00:00', '28T08:00:00', 5), ['2026-11-05', '2026-11-12', '2026-11-19', '2026-11-26']);
+  assert.deepEqual(labels('28T08:00:00', '28T08:00:00', 5), []);
+  const [[time, label]] = ticks(at('28T10:00:00'), at('28T20:00:00'), new Zone('Kolkata', 'Asia/Kolkata'), 2);
+  assert.deepEqual([time, label], [at('28T12:30:00'), '18:00']);
+  // An hour that the clock shows twice has one label of each time, in their order.
+  const night = ticks(Date.parse('2026-10-24T22:00:00Z'), Date.parse('2026-10-25T04:00:00Z'), new Zone('Berlin', 'Europe/Berlin'), 12);
+  assert.deepEqual(night.map(([, label]) => label).filter((label) => label.endsWith(':00')), ['01:00', '02:00', '03:00', '04:00', '05:00']);
+  assert.ok(night.every(([time], nth) => nth === 0 || time > night[nth - 1][0]));
 });
 
 /** @param {import('./scene.js').Scene} scene */
@@ -54,6 +74,7 @@ scene('p shows when there was how much, a click goes there, and the bars follow 
   await scene.until(isDrawn);
   await scene.untilText('#histogram-first', '08:00:00');
   await scene.untilText('#histogram-last', '08:09:59');
+  assert.deepEqual(await page.locator('#histogram-ticks span').allInnerTexts(), ['', '08:01', '08:02', '08:03', '08:04', '08:05', '08:06', '08:07', '08:08', '08:09']);
   const box = await page.locator('#histogram-bars').boundingBox();
   assert.ok(box);
   const at = (/** @type {number} */ second) => box.x + (second / 600) * box.width;

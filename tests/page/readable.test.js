@@ -6,7 +6,7 @@ import { test } from 'node:test';
 import { load } from './modules.js';
 import { scene } from './scene.js';
 
-const { parseLine, readableText } = await load('rows/structure.js');
+const { columnHeads, fieldNames, parseLine, readableText } = await load('rows/structure.js');
 const { zoneOf } = await load('ui/zones.js');
 const UTC = zoneOf('utc');
 const NUMBERS = '{"msg":"m","order":1234567890123456789,"version":1.0}';
@@ -51,6 +51,15 @@ test('columns stand in place of the other fields', () => {
   assert.equal(shown(`{"msg":"m","long":"${'x'.repeat(50)}"}`, ['long']), `${'x'.repeat(39)}…  m`);
 });
 
+test('the names of columns stand above them, and those of fields are offered', () => {
+  const line = parseLine('{"time":"2026-11-28T14:02:07Z","level":"info","message":"done","status":200,"user":{"id":7}}');
+  const widths = new Map([['status', 6], ['user.id', 7]]);
+  assert.equal(columnHeads(line, ['status', 'user.id'], widths), 'time          level  status  user.id  message');
+  assert.equal(readableText(line, UTC, UTC, ['status', 'user.id'], widths), '14:02:07.000  INFO   200     7        done');
+  assert.equal(columnHeads(parseLine('app: {"status":1,"msg":"m"}'), ['status'], widths), '      status  msg');
+  assert.deepEqual(fieldNames([line, parseLine('{"msg":"m","status":1,"a b":2}')]), ['status', 'level', 'message', 'user.id', 'msg']);
+});
+
 scene('b shows readable lines, with columns if there are any, and the lines as they are again', async (scene) => {
   const { logs, page } = scene;
   const line = (/** @type {number} */ at) => `{"time":"2026-11-28T14:02:0${at}Z","level":"${at === 3 ? 'error' : 'info'}","msg":"request ${at}","status":20${at},"user":{"id":7},"url":"http://a.example/${at}"}`;
@@ -77,10 +86,30 @@ scene('b shows readable lines, with columns if there are any, and the lines as t
   const row = (/** @type {number} */ at, level = 'INFO ') => `14:02:0${at}.000  ${level}  20${at}     7        request ${at}`;
   await scene.untilRows([row(0), row(1), row(2), row(3, 'ERROR'), row(4), 'plain', '                 m', '{"msg":"coloured"}', 'WARN                    live']);
   await scene.until(() => location.hash.includes('columns=status'));
+  // Their names stand above them, where the rows begin.
+  await scene.untilText('#column-heads', 'time          level  status  user.id  msg');
+  const lefts = await page.evaluate(() => ['#column-heads span', '#rows .row'].map((selector) => {
+    const range = document.createRange();
+    const text = /** @type {Node} */ (document.querySelector(selector)?.firstChild);
+    range.setStart(text, 0);
+    range.setEnd(text, 1);
+    return range.getBoundingClientRect().left;
+  }));
+  assert.ok(Math.abs(lefts[0] - lefts[1]) < 1, String(lefts));
+  // A click offers, adds and removes them.
+  await page.click('#view-open');
+  assert.deepEqual(await page.locator('#column-fields .chip').allInnerTexts(), ['status', 'user.id', 'msg', 'level', 'url', 'order', 'version']);
+  await page.click('#column-fields .chip:text-is("url")');
+  await scene.untilText('#column-heads', 'time          level  status  user.id  url                 msg');
+  await page.click('#column-fields .chip:text-is("url")');
+  await scene.untilText('#column-heads', 'time          level  status  user.id  msg');
+  assert.equal(await page.inputValue('input.columns'), 'status user.id');
+  await page.keyboard.press('Escape');
   const other = await scene.context.newPage();
   await other.goto(page.url());
   await scene.until(() => document.querySelector('#rows .row')?.textContent === '14:02:00.000  INFO   200     7        request 0', undefined, other);
   await page.click('#log', { position: { x: 600, y: 400 } });
   await page.keyboard.press('b');
   await scene.untilRows([...all, 'plain', NUMBERS, '{"msg":"coloured"}', '{"level":"warn","msg":"live"}']);
+  assert.equal(await page.locator('#column-heads').isVisible(), false);
 });

@@ -10,7 +10,7 @@ import { scene } from './scene.js';
 
 const { LOCAL, Zone } = await load('ui/zones.js');
 const { parseTime } = await load('rows/times.js');
-const { spanText } = await load('viewer/shown-times.js');
+const { spanText } = await load('ui/zones.js');
 const { emptyView, formatView, parseView } = await load('url/view-hash.js');
 
 const berlin = new Zone('Europe/Berlin', 'Europe/Berlin');

@@ -109,7 +109,7 @@ function showPicked() {
     const link = byId(page === 'beside' ? 'open-split' : 'open-merged');
     link.hidden = count < 2;
     const fits = count <= max;
-    link.title = fits ? `Open ${page === 'beside' ? 'side by side (b)' : 'in one list, by arrival (m)'}` : `At most ${max} logs fit`;
+    link.title = fits ? `Open ${page === 'beside' ? 'side by side (b)' : 'in one list, by the times of their lines (m)'}` : `At most ${max} logs fit`;
     if (fits) link.setAttribute('href', linkTo(multiLogUrl(page, state.picked)));
     else link.removeAttribute('href');
     link.setAttribute('role', 'link');

@@ -4,7 +4,7 @@
 import { failureWords, Invalid, LogApi } from '../net/api.js';
 import { interpretation, linkTo, pagePath, pageUrl, serverUrl } from '../net/wire.js';
 import { ColourMarks } from '../rows/colour-marks.js';
-import { forgetTime, showTimes, timeOf } from '../rows/columns.js';
+import { forgetTime, showTimes } from '../rows/columns.js';
 import { Follow } from '../rows/follow.js';
 import { addJsonButtons, forgetJson, toggleJson } from '../rows/json.js';
 import { Levels, plainText } from '../rows/levels.js';
@@ -29,6 +29,7 @@ import { serverZone } from '../ui/zones.js';
 import { displayPath, MERGED_MAX, multiLogUrl, parseLogs, shortNames } from '../url/multi-log.js';
 import { emptyView, formatView, parseView } from '../url/view-hash.js';
 import { copyText } from '../viewer/copy.js';
+import { ShownTimes } from '../viewer/shown-times.js';
 import { TimeDialog } from '../viewer/time-dialog.js';
 import { TimesOverLog } from '../viewer/times-over-log.js';
 import { ValuesDialog } from '../viewer/values-dialog.js';
@@ -41,16 +42,21 @@ import { MergedFind } from './merged-find.js';
 import { loadTogether } from './merged-times.js';
 import { countTogether } from './merged-values.js';
 import { filterName, Pager } from './pager.js';
+import { NO_KEY } from './place.js';
 import { Source } from './source.js';
 import { drawSwitches, showFollowButton, showStatus } from './status.js';
 
 const TICK_MS = 1_000;
 /** A log is not connected later than this because the server has not said how its times are read. */
 const LOOK_MS = 2_000;
+/** The rows of a link's time are awaited for this long. */
+const LINKED_MS = 30_000;
 /** The pause before the first rows are asked for again. */
 const RETRY_MS = 1_000;
 const RETRY_MS_MAX = 30_000;
 const NAME_CHARS_MAX = 20;
+/** The address is written this long after the reader stopped somewhere. */
+const SYNC_MS = 300;
 
 watchIdentity();
 const log = byId('log');
@@ -111,7 +117,12 @@ const menu = new ViewMenu(log, loadOptions(), () => {
   follow.pin();
   updateUrl();
   drawScheduler.request();
-});
+}, fieldsInSight);
+
+/** The names of the fields of the lines on the screen. */
+function fieldsInSight() {
+  return readable.fieldsOf(rowViewport.inSight());
+}
 
 /** @param {string} time as the server takes it @param {AbortSignal} signal */
 const findTime = (time, signal) => journey.findTime(time, signal);
@@ -123,10 +134,12 @@ const timesOverLog = new TimesOverLog({
   only: () => {},
   failed: (words) => hints.trouble(words),
 });
-const timeDialog = new TimeDialog({ find: findTime, closed: focusLog });
+const timeDialog = new TimeDialog({ find: findTime, options: () => menu.options, closed: focusLog });
+const shownTimes = new ShownTimes(log, rowViewport, () => menu.nextZone(), () => drawScheduler.request());
 
 const valuesDialog = new ValuesDialog({
   count: (field, signal, show) => countTogether(logsOnInOrder().map((number) => logApis[number]), field, mergedFind.parameters, signal, show),
+  fields: fieldsInSight,
   conditions: () => mergedFind.bar.fieldConditions,
   show: (conditions) => mergedFind.bar.filterFields(conditions),
   closed: focusLog,
@@ -198,6 +211,7 @@ function draw() {
   follow.pin();
   updateStatus();
   showTimesOverLog();
+  syncUrl();
   byId('copy').hidden = current() === null;
   return more;
 }
@@ -214,8 +228,7 @@ function logsOnInOrder() {
 function showTimesOverLog() {
   timesOverLog.open(menu.options.histogram);
   timesOverLog.refresh();
-  const times = [...rowViewport.inSight()].map((entry) => (entry.marker === undefined ? timeOf(entry, Date.now()) : null)).filter((time) => time !== null);
-  timesOverLog.showView(times[0] ?? null, times[times.length - 1] ?? null);
+  timesOverLog.showView(...shownTimes.show([...rowViewport.inSight()], menu.options.zone));
 }
 
 function updateStatus() {
@@ -274,8 +287,31 @@ async function copyCurrent() {
   hints.answer(isCopied ? words : 'Could not copy');
 }
 
+/** @type {ReturnType<typeof setTimeout> | undefined} */
+let urlTimer = undefined;
+
+/** Writes the address soon: a scroll has many frames. */
+function syncUrl() {
+  urlTimer ??= setTimeout(() => {
+    urlTimer = undefined;
+    updateUrl();
+  }, SYNC_MS);
+}
+
+/**
+ * The time of the place that a link leads to, which is shown in the middle: that of the row that the reader went to, if it is
+ * in sight, else that of the row in the middle.
+ */
+function timeHere() {
+  if (follow.following) return null;
+  const rows = /** @type {import('./merge-buffer.js').Entry[]} */ ([...rowViewport.inSight()]);
+  const { row, isCurrent } = journey.here();
+  const { gen } = (isCurrent ? row : rows[rows.length >> 1]) ?? { gen: NO_KEY };
+  return gen <= NO_KEY ? null : new Date(gen).toISOString();
+}
+
 function updateUrl() {
-  if (!isRestored) return;
+  if (!isRestored || isGathering) return;
   const hash = hashWith(encoding);
   if (hash !== location.hash) history.replaceState(null, '', pageUrl(`${pagePath()}${location.search}${hash}`));
 }
@@ -283,11 +319,11 @@ function updateUrl() {
 /** The fragment of the present view, in an encoding. @param {string} encoding */
 function hashWith(encoding) {
   const off = sources.filter(({ on }) => !on).map(({ number }) => number + 1);
-  const { wrap, highlight, readable: isReadable, columns, times, zone } = menu.options;
+  const { wrap, highlight, readable: isReadable, columns, times, zone, histogram } = menu.options;
   const { pattern, filter, invert, level, rules } = mergedFind.bar;
   const shifts = formatShifts(buffer.clocks.map(({ shift }) => shift));
   const view = formatView({
-    ...emptyView(), encoding, follow: follow.following, find: pattern, filter, invert, level, rules, colours: colourRules, options: { wrap, highlight, readable: isReadable, columns, times, zone },
+    ...emptyView(), encoding, follow: follow.following, time: timeHere(), find: pattern, filter, invert, level, rules, colours: colourRules, options: { wrap, highlight, readable: isReadable, columns, times, zone, histogram },
   });
   const parts = [...(off.length > 0 ? [`off=${off.join(',')}`] : []), ...(shifts === '' ? [] : [`shift=${shifts}`]), ...(view === '' ? [] : [view.slice(1)])];
   return parts.length === 0 ? '' : `#${parts.join('&')}`;
@@ -374,6 +410,18 @@ async function seekEnd() {
   }
 }
 
+/** Goes to the time of a link. Returns whether it could. @param {string} time as the server takes it */
+async function goToLinked(time) {
+  try {
+    const arrived = await findTime(time, AbortSignal.timeout(LINKED_MS));
+    arrived();
+    return true;
+  } catch (error) {
+    hints.trouble(`The position of this link cannot be shown: ${failureWords(error)}`);
+    return false;
+  }
+}
+
 /** Asks for the last rows, and connects each log where they end. */
 async function begin() {
   const numbers = logsOnInOrder();
@@ -393,8 +441,9 @@ async function begin() {
     connect(source, isServed);
   }
   // A log begins where its stream does, so that its first rows are of a page.
+  const isElsewhere = view.time !== null && isServed && await goToLinked(view.time);
   isGathering = false;
-  if (answer !== null || !isServed) loader.showEnd();
+  if (!isElsewhere && (answer !== null || !isServed)) loader.showEnd();
   // What the reader changed meanwhile has asked for nothing.
   if (answer !== null && (String(logsOnInOrder()) !== String(numbers) || filterName(mergedFind.parameters) !== buffer.paged.filter)) reload();
   drawScheduler.request();

@@ -2,7 +2,8 @@
 
 import { serverZone, LOCAL, zoneOf } from '../ui/zones.js';
 import { replaceText, restoreRow } from './row.js';
-import { columnText, parseLine, readableText } from './structure.js';
+import { byId, setText } from '../ui/dom.js';
+import { columnHeads, columnText, fieldNames, parseLine, readableText } from './structure.js';
 
 /** With more rows than this, those that are no longer on the page are forgotten. */
 const SHOWN_MAX = 20_000;
@@ -20,6 +21,7 @@ export class ReadableRows {
   #widths = new Map();
   #columns = '';
   #scratch = document.createElement('template');
+  #heads = byId('column-heads');
 
   /**
    * @param {Entry[]} entries in sight
@@ -33,6 +35,7 @@ export class ReadableRows {
       for (const element of this.#shown.keys()) restoreRow(element);
       this.#shown.clear();
     }
+    if (!readable || columns === '') this.#heads.hidden = true;
     // Rows that scrolled out of sight keep what they show: heights above the view do not change.
     if (this.#shown.size > SHOWN_MAX) for (const element of this.#shown.keys()) if (!element.isConnected) this.#shown.delete(element);
   }
@@ -64,6 +67,37 @@ export class ReadableRows {
         replaceText(element, readableText(line, zoneOf(options.zone), serverZone() ?? LOCAL, columns, this.#widths));
       }
     }
+    if (columns.length > 0) this.#showHeads(lines, columns);
+  }
+
+  /**
+   * Shows the names of the columns above the rows, where those of the first line begin.
+   * @param {[HTMLElement, string, import('./structure.js').Structured][]} lines
+   * @param {string[]} columns
+   */
+  #showHeads(lines, columns) {
+    const first = lines.find(([element, , line]) => line.before === '' && element.isConnected) ?? lines.find(([element]) => element.isConnected);
+    this.#heads.hidden = first === undefined;
+    if (first === undefined) return;
+    const [element, , line] = first;
+    setText(/** @type {HTMLElement} */ (this.#heads.firstElementChild), columnHeads(line, columns, this.#widths));
+    const { paddingLeft, textIndent } = getComputedStyle(element);
+    this.#heads.style.paddingLeft = `${parseFloat(paddingLeft) + parseFloat(textIndent)}px`;
+    this.#heads.scrollLeft = element.closest('#log')?.scrollLeft ?? 0;
+  }
+
+  /**
+   * The names of the fields that these rows have, the most frequent ones first.
+   * @param {Iterable<Entry>} entries
+   */
+  fieldsOf(entries) {
+    /** @type {import('./structure.js').Structured[]} */
+    const lines = [];
+    for (const entry of entries) {
+      const line = entry.marker === undefined ? this.#lineOf(entry) : null;
+      if (line !== null) lines.push(line);
+    }
+    return fieldNames(lines);
   }
 
   /** @param {Entry & {html: string}} entry */

@@ -8,6 +8,10 @@ const LINE_CHARS_MAX = 20_000;
 /** A longer value of a column is cut. */
 const COLUMN_CHARS_MAX = 40;
 const FIELDS_MAX = 200;
+/** So many names of fields are offered. */
+const NAMES_MAX = 24;
+/** Such as `14:02:07.120`. */
+const TIME_CHARS = 12;
 const DEPTH_MAX = 8;
 const TIME_KEYS = ['time', 'ts', 'timestamp', '@timestamp', '@t', 'datetime', 'asctime', 'eventTime', 'Timestamp', 'timeUnixNano', 'date'];
 const LEVEL_KEYS = [
@@ -162,6 +166,34 @@ export function readableText(line, zone, own, columns, widths) {
   const pairs = rest.filter(([, value]) => !isBlock(value)).map(([key, value]) => `${key}=${valueText(value)}`);
   const head = [parts.join(' '), pairs.join(' ')].filter((part) => part !== '').join('  ');
   return [head, ...blocks.map(([key, value]) => `${key === '' ? '' : `  ${key}:\n`}${indented(String(value))}`)].join('\n');
+}
+
+/**
+ * The names of the columns, each where that column of a line stands.
+ * @param {Structured} line
+ * @param {string[]} columns
+ * @param {Map<string, number>} widths of the columns, in characters
+ */
+export function columnHeads(line, columns, widths) {
+  const { time, level, message } = arranged(line);
+  return [
+    ...(line.before === '' ? [] : [' '.repeat(line.before.length)]),
+    ...(time === null ? [] : ['time'.padEnd(TIME_CHARS)]),
+    ...(level === null ? [] : ['level']),
+    ...columns.map((column) => column.padEnd(widths.get(column) ?? 0)),
+    ...(message === null ? [] : [message[0]]),
+  ].join('  ');
+}
+
+/**
+ * The names of the fields of lines, the most frequent ones first, without those of their times.
+ * @param {Structured[]} lines
+ */
+export function fieldNames(lines) {
+  /** @type {Map<string, number>} */
+  const counts = new Map();
+  for (const { fields } of lines) for (const [name] of fields) counts.set(name, (counts.get(name) ?? 0) + 1);
+  return [...counts].sort(([, one], [, other]) => other - one).map(([name]) => name).filter((name) => !TIME_KEYS.includes(name) && !/[\s,"]/.test(name)).slice(0, NAMES_MAX);
 }
 
 /** The value of a column. @param {Structured} line @param {string} column */

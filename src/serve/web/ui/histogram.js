@@ -2,11 +2,20 @@
 // can be enlarged, or shown alone.
 
 import { byId, setText } from './dom.js';
-import { zoneOf } from './zones.js';
+import { ticks } from './ticks.js';
+import { spanText, zoneOf } from './zones.js';
 
 const BAR_PX = 4;
 const BARS_MAX = 400;
-const HEIGHT = 100;
+/** The lines stand above this height of the drawing, the errors and warnings hang below it. */
+const BASE = 70;
+const BELOW = 28;
+/** The least heights, in percent, of what is there. */
+const LEAST = { lines: 4, problems: 12 };
+/** A label of the axis has this much room. */
+const LABEL_PX = 90;
+/** No label is closer than this to the first and the last time. */
+const END_PX = 18;
 /** A shorter drag is a click. */
 const DRAG_PX_MIN = 4;
 const WHOLE = new Intl.NumberFormat('en-US');
@@ -23,18 +32,19 @@ const WHOLE = new Intl.NumberFormat('en-US');
  */
 
 /**
- * The heights of the bars, in percent: the lines of each span, and the errors and warnings among them. A span with a line has
- * at least a visible bar.
+ * The heights of the bars, in percent: of the lines, and, on a scale of their own, of the errors and with the warnings. So a
+ * burst of errors is seen among many lines. What is there is visible.
  * @param {Bucket[]} buckets
- * @returns {{lines: number, warnings: number, errors: number}[]} from the bottom: up to `errors`, to `warnings`, to `lines`
+ * @returns {{lines: number, warnings: number, errors: number}[]} the bar of the warnings begins where that of the errors ends
  */
 export function heights(buckets) {
-  const most = Math.max(1, ...buckets.map(({ lines }) => lines));
-  const height = (/** @type {number} */ count) => (count === 0 ? 0 : Math.max(4, (100 * count) / most));
+  const mostLines = Math.max(1, ...buckets.map(({ lines }) => lines));
+  const mostProblems = Math.max(1, ...buckets.map(({ errors, warnings }) => errors + warnings));
+  const height = (/** @type {number} */ count, /** @type {number} */ most, /** @type {number} */ least) => (count === 0 ? 0 : Math.max(least, (100 * count) / most));
   return buckets.map(({ lines, errors, warnings }) => {
-    const [red, all] = [height(errors), height(lines)];
-    const yellow = warnings === 0 ? red : red + height(warnings);
-    return { errors: red, warnings: yellow, lines: Math.max(all, yellow) };
+    const red = height(errors, mostProblems, LEAST.problems);
+    const yellow = height(errors + warnings, mostProblems, LEAST.problems);
+    return { errors: red, warnings: warnings === 0 ? red : Math.min(100, Math.max(yellow, red + LEAST.problems)), lines: height(lines, mostLines, LEAST.lines) };
   });
 }
 
@@ -49,6 +59,7 @@ export class Histogram {
   #tools = byId('histogram-tools');
   #chosen = byId('histogram-span');
   #view = byId('histogram-view');
+  #ticks = byId('histogram-ticks');
   #callbacks;
   /** @type {Times} */
   #times = { first: null, last: null, exact: false, buckets: [] };
@@ -91,6 +102,7 @@ export class Histogram {
   /** @param {boolean} isOpen */
   open(isOpen) {
     this.#element.hidden = !isOpen;
+    if (isOpen && this.#times.buckets.length === 0) setText(byId('histogram-first'), 'Counting lines…');
   }
 
   /** Chooses a span that is shown alone, or none, as a link says. @param {Span | null} span */
@@ -117,21 +129,40 @@ export class Histogram {
     const { buckets, first, last } = times;
     const bars = heights(buckets);
     const paths = { lines: '', warnings: '', errors: '' };
-    bars.forEach((bar, at) => {
-      let from = 0;
-      for (const kind of /** @type {const} */ (['errors', 'warnings', 'lines'])) {
-        if (bar[kind] > from) paths[kind] += `M${at + 0.1} ${HEIGHT - from}V${HEIGHT - bar[kind]}H${at + 0.9}V${HEIGHT - from}Z`;
-        from = Math.max(from, bar[kind]);
-      }
+    const draw = (/** @type {'lines' | 'warnings' | 'errors'} */ kind, /** @type {number} */ at, /** @type {number} */ from, /** @type {number} */ to) => {
+      if (from !== to) paths[kind] += `M${at + 0.1} ${from.toFixed(1)}V${to.toFixed(1)}H${at + 0.9}V${from.toFixed(1)}Z`;
+    };
+    const below = (/** @type {number} */ part) => 100 - BELOW + (part * BELOW) / 100;
+    bars.forEach(({ lines, errors, warnings }, at) => {
+      draw('lines', at, BASE, BASE - (lines * BASE) / 100);
+      draw('errors', at, below(0), below(errors));
+      draw('warnings', at, below(errors), below(warnings));
     });
     const svg = /** @type {Element} */ (this.#bars.querySelector('svg'));
-    svg.setAttribute('viewBox', `0 0 ${Math.max(1, buckets.length)} ${HEIGHT}`);
+    svg.setAttribute('viewBox', `0 0 ${Math.max(1, buckets.length)} 100`);
     for (const [kind, path] of Object.entries(paths)) svg.querySelector(`.${kind}`)?.setAttribute('d', path);
     this.#element.dataset.exact = String(times.exact);
     const isTimed = first !== null && last !== null;
     setText(byId('histogram-first'), isTimed ? this.#words(first) : 'No line says a time.');
     setText(byId('histogram-last'), isTimed ? this.#words(last) : '');
     this.#showTools();
+    this.#showTicks();
+  }
+
+  /** Shows round times between the first and the last one. */
+  #showTicks() {
+    const range = this.#range();
+    const width = this.#bars.clientWidth;
+    const ends = [byId('histogram-first'), byId('histogram-last')].map((end) => end.offsetWidth + END_PX);
+    const all = range === null ? [] : ticks(range.since, range.until, zoneOf(this.#zone), Math.max(1, width / LABEL_PX));
+    this.#ticks.replaceChildren(...all.map(([time, label]) => {
+      const part = range === null ? 0 : (time - range.since) / (range.until - range.since);
+      const tick = document.createElement('span');
+      tick.style.left = `${100 * part}%`;
+      const room = Math.min(part * width - ends[0], (1 - part) * width - ends[1]);
+      if (room > LABEL_PX / 3) tick.textContent = label;
+      return tick;
+    }));
   }
 
   /**
@@ -254,7 +285,7 @@ export class Histogram {
     byId('histogram-zoom').setAttribute('aria-pressed', String(this.zoom !== null && isSame(this.zoom, span)));
     byId('histogram-only').setAttribute('aria-pressed', String(this.only !== null));
     if (span === null) return;
-    setText(byId('histogram-words'), `${this.#words(span.since)} – ${this.#words(span.until)}`);
+    setText(byId('histogram-words'), spanText(span.since, span.until, zoneOf(this.#zone)));
     if (range === null) return;
     const part = (/** @type {number} */ time) => Math.max(0, Math.min(1, (time - range.since) / (range.until - range.since)));
     this.#chosen.style.left = `${100 * part(span.since)}%`;

@@ -1,7 +1,8 @@
 // The View menu. It writes the options to the rows' container, where the style sheet reads them.
 
 import { byId } from './dom.js';
-import { saveOptions } from './options.js';
+import { showFieldChips } from './field-chips.js';
+import { COLUMNS_CHARS_MAX, saveOptions } from './options.js';
 import { serverZone, zoneOf, ZONES } from './zones.js';
 
 export class ViewMenu {
@@ -15,15 +16,37 @@ export class ViewMenu {
    * @param {HTMLElement} log
    * @param {import('./options.js').Options} options the current options; the menu changes them
    * @param {() => void} changed called after the reader changed an option
+   * @param {() => string[]} fields the names of fields that are offered as columns
    */
-  constructor(log, options, changed) {
+  constructor(log, options, changed, fields) {
     this.#log = log;
     this.options = options;
     this.#changed = changed;
     for (const input of this.#inputs) input.addEventListener('change', () => this.#inputChanged(input));
     this.#zone.append(...offeredZones().map((zone) => new Option(zoneOf(zone).label, zone)));
     this.#zone.addEventListener('change', () => this.setZone(/** @type {import('./zones.js').ZoneName} */ (this.#zone.value)));
+    byId('view-menu').addEventListener('beforetoggle', (event) => {
+      if (/** @type {ToggleEvent} */ (event).newState === 'open') this.#showFields(fields());
+    });
     this.show();
+  }
+
+  /** Offers fields as columns: a click adds one, or removes it. @param {string[]} names */
+  #showFields(names) {
+    const chosen = this.options.columns.split(/[\s,]+/).filter((name) => name !== '');
+    showFieldChips(byId('column-fields'), [...new Set([...chosen, ...names])], chosen, (name) => {
+      const columns = chosen.includes(name) ? chosen.filter((other) => other !== name) : [...chosen, name];
+      this.#setColumns(columns.join(' '));
+      this.#optionChanged();
+      this.#showFields(names);
+    });
+  }
+
+  /** @param {string} columns */
+  #setColumns(columns) {
+    if (columns.length > COLUMNS_CHARS_MAX) return;
+    this.options.columns = columns;
+    this.options.readable ||= columns !== '';
   }
 
   /** @param {import('./options.js').Switch} option */
@@ -74,7 +97,7 @@ export class ViewMenu {
   /** @param {HTMLInputElement} input */
   #inputChanged(input) {
     const option = /** @type {keyof import('./options.js').Options} */ (input.dataset.option);
-    if (option === 'columns') [this.options.columns, this.options.readable] = [input.value.trim(), this.options.readable || input.value.trim() !== ''];
+    if (option === 'columns') this.#setColumns(input.value.trim());
     else if (option === 'times') this.options.times = /** @type {import('./options.js').Times} */ (input.value);
     else this.options[/** @type {import('./options.js').Switch} */ (option)] = input.checked;
     this.#optionChanged();

@@ -91,7 +91,7 @@ export function serverZone() {
 /** @param {string} place @returns {Zone | null} */
 function zoneNamed(place) {
   try {
-    return place === '' || place === 'local' ? null : new Zone(place, place);
+    return place === '' || place === 'local' ? null : new Zone(place.replace(/^Etc\//, ''), place);
   } catch {
     return null;
   }
@@ -100,4 +100,17 @@ function zoneNamed(place) {
 /** The zone for a choice of the reader. @param {ZoneName} choice */
 export function zoneOf(choice) {
   return choice === 'utc' ? UTC : choice === 'server' ? serverZone() ?? UTC : LOCAL;
+}
+
+/**
+ * From when to when, with the second date only where it is another one.
+ * @param {number} first
+ * @param {number} last
+ * @param {Zone} zone
+ */
+export function spanText(first, last, zone) {
+  const date = zone.date(first);
+  const begin = `${date} ${zone.clock(first)}`;
+  const end = zone.date(last) === date ? zone.clock(last) : `${zone.date(last)} ${zone.clock(last)}`;
+  return begin === end || begin === `${date} ${end}` ? begin : `${begin} – ${end}`;
 }

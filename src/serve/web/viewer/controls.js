@@ -40,6 +40,7 @@ const TOUCH_PX = 32;
  * @property {import('../rows/generations.js').Generations} generations
  * @property {import('./bars.js').ViewerBars} bars
  * @property {() => void} restyle
+ * @property {() => string[]} fieldsInSight the names of the fields of the lines on the screen
  * @property {() => void} searchProblems
  */
 
@@ -52,11 +53,16 @@ export class Controls {
   constructor(parts) {
     this.#parts = parts;
     const { api, generations, oldFiles, seek, selection, findBar } = parts;
-    this.#timeDialog = new TimeDialog({ find: (time, signal) => findTime({ api, oldFiles, seek, selection }, time, signal), closed: () => this.focusLog() });
+    this.#timeDialog = new TimeDialog({
+      find: (time, signal) => findTime({ api, oldFiles, seek, selection }, time, signal),
+      options: () => parts.menu.options,
+      closed: () => this.focusLog(),
+    });
     this.#valuesDialog = new ValuesDialog({
       count: async (field, signal, show) => {
         for await (const state of api.fieldValues(generations.current?.id ?? null, field, findBar.filterParameters, signal)) show(state);
       },
+      fields: parts.fieldsInSight,
       conditions: () => findBar.fieldConditions,
       show: (conditions) => findBar.filterFields(conditions),
       closed: () => this.focusLog(),

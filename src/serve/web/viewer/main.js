@@ -120,7 +120,7 @@ const warningNav = new ProblemNav('warning', warnings, goTo, currentPlace);
 const menu = new ViewMenu(log, loadOptions(), () => {
   rowViewport.keepInPlace(() => menu.show());
   restyle();
-});
+}, fieldsInSight);
 const colourDialog = new ColourDialog({ rules: () => colourRules, changed: setColours, troubleOf: (rule) => colourMarks.troubleOf(rule), closed: () => controls.focusLog() });
 const timesOverLog = new TimesOverLog({
   load: (span, buckets, signal) => api.times(span, buckets, signal),
@@ -133,8 +133,13 @@ const timesOverLog = new TimesOverLog({
 const urlSync = new UrlSync({ timesOverLog, colours: { get: () => colourRules, set: setColours }, generations, rowViewport, seek, api, oldFiles, follow, selection, findBar, folds, menu, encoding, hint: (words) => bars.hints.notice(words) });
 const minimap = new Minimap(byId('minimap'), log, new StripLayout(generations), (part) => goToPart(part));
 const shownTimes = new ShownTimes(log, rowViewport, () => menu.nextZone(), refresh);
-const controls = new Controls({ oldFiles, log, rowViewport, loader, seek, follow, selection, findBar, errorNav, warningNav, folds, menu, urlSync, api, encoding, generations, bars, levels, restyle, searchProblems });
+const controls = new Controls({ oldFiles, log, rowViewport, loader, seek, follow, selection, findBar, errorNav, warningNav, folds, menu, urlSync, api, encoding, generations, bars, levels, restyle, searchProblems, fieldsInSight });
 const connection = new Connection(logUrl(), onMessage, connectionChanged, true);
+
+/** The names of the fields of the lines on the screen. */
+function fieldsInSight() {
+  return readable.fieldsOf(rowViewport.inSight());
+}
 
 /** The address of the log, in the chosen encoding. */
 function logUrl() {

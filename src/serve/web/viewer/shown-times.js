@@ -3,7 +3,7 @@
 
 import { timeOf } from '../rows/columns.js';
 import { byId, setText } from '../ui/dom.js';
-import { serverZone, zoneOf } from '../ui/zones.js';
+import { serverZone, spanText, zoneOf } from '../ui/zones.js';
 
 /**
  * @typedef {import('../rows/tail.js').Row} Row
@@ -60,17 +60,4 @@ export class ShownTimes {
     if (time !== null) setText(this.#pointed, `${zone.date(time)} ${zone.preciseClock(time)}`);
     return [first ?? null, last ?? null];
   }
-}
-
-/**
- * From when to when, with the second date only where it is another one.
- * @param {number} first
- * @param {number} last
- * @param {import('../ui/zones.js').Zone} zone
- */
-export function spanText(first, last, zone) {
-  const date = zone.date(first);
-  const begin = `${date} ${zone.clock(first)}`;
-  const end = zone.date(last) === date ? zone.clock(last) : `${zone.date(last)} ${zone.clock(last)}`;
-  return begin === end || begin === `${date} ${end}` ? begin : `${begin} – ${end}`;
 }

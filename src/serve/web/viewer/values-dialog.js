@@ -2,6 +2,7 @@
 
 import { failureWords } from '../net/api.js';
 import { byId, setText } from '../ui/dom.js';
+import { showFieldChips } from '../ui/field-chips.js';
 
 const WHOLE = new Intl.NumberFormat('en-US');
 /** A longer value is cut by the server, so no condition can be made of it. */
@@ -13,6 +14,7 @@ const VALUE_BYTES_MAX = 256;
  * @typedef {object} Parts
  * @property {(field: string, signal: AbortSignal, show: (state: FieldValues) => void) => Promise<void>} count counts the values of a
  *   field; `show` is called with each state of the count
+ * @property {() => string[]} fields the names of fields that are offered
  * @property {() => string | null} conditions the present conditions on fields, if these are the filter
  * @property {(conditions: string) => void} show shows the lines that fit these conditions
  * @property {() => void} closed
@@ -33,6 +35,8 @@ export class ValuesDialog {
   #dialog = /** @type {HTMLDialogElement} */ (byId('values'));
   #field = /** @type {HTMLInputElement} */ (byId('values-field'));
   #list = byId('values-list');
+  /** The names of fields that are offered. @type {string[]} */
+  #fields = [];
   /** Cancels the count when the dialog is closed. */
   #counting = new AbortController();
 
@@ -58,14 +62,25 @@ export class ValuesDialog {
   }
 
   open() {
+    this.#fields = this.#parts.fields();
     this.#dialog.showModal();
     this.#field.select();
+    this.#showFields();
     // What was counted before may be old.
     if (this.#field.value.trim() !== '') this.#count();
   }
 
+  /** Offers the fields, with the one that is counted as the chosen one. */
+  #showFields() {
+    showFieldChips(byId('values-fields'), this.#fields, [this.#field.value.trim()], (name) => {
+      this.#field.value = name;
+      this.#count();
+    });
+  }
+
   async #count() {
     const field = this.#field.value.trim();
+    this.#showFields();
     this.#say(field === '' ? 'Write the name of a field' : '');
     if (field === '') return;
     this.#counting.abort();
