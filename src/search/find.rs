@@ -1,17 +1,17 @@
 //! Finds matching rows in a whole log, in steps that are bounded in time.
 
 use std::ops::ControlFlow;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::log::Offset;
 use crate::render::{Rendition, Row};
 use crate::search::pattern::{self, Pattern};
-use crate::search::scan::{PlainLines, RowSink, Scan};
+use crate::search::reading::Reading;
+use crate::search::scan::{PlainLines, RowSink};
 use crate::search::{SearchError, Snapshot};
 use crate::wire::frame::Form;
 
-/// The longest time of one search, without the time that it waits for others.
-pub const FIND_TIME_MAX: Duration = Duration::from_secs(10);
+pub use crate::search::reading::{EndedEarly, FIND_TIME_MAX};
 
 /// Where to search, and how many matching rows to report.
 #[derive(Clone, Copy, Debug)]
@@ -28,29 +28,10 @@ pub struct FindRequest {
     pub rendition: Rendition,
 }
 
-/// Why a search ended early.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EndedEarly {
-    /// It took too long.
-    Time,
-    /// The file was truncated.
-    Gone,
-}
-
 /// A search in progress.
 pub struct Find {
-    snapshot: Snapshot,
-    form: Form,
-    scan: Scan,
-    /// The start of the present scan.
-    scan_start: Offset,
-    /// The part that is searched after the present scan.
-    next_part: Option<(Offset, Offset)>,
+    reading: Reading,
     sink: FindSink,
-    /// The number of bytes searched in earlier scans.
-    searched: u64,
-    spent: Duration,
-    ended_early: Option<EndedEarly>,
 }
 
 impl Find {
@@ -64,26 +45,15 @@ impl Find {
         request: FindRequest,
     ) -> Result<Self, SearchError> {
         let to = request.to.min(snapshot.end);
-        let (scan_start, next_part) =
-            match request.near.filter(|near| (request.from..to).contains(near)) {
-                Some(near) => (near, Some((request.from, near))),
-                None => (request.from, None),
-            };
+        let (first, then) = match request.near.filter(|near| (request.from..to).contains(near)) {
+            Some(near) => ((near, to), Some((request.from, near))),
+            None => ((request.from, to), None),
+        };
         let form = Form::TextRows.with(request.rendition);
-        let scan = Scan::new(&snapshot, scan_start, to, form)?;
+        let reading = Reading::new(snapshot, first, then, form)?;
         let counts = FindCounts { found: Vec::new(), max: request.rows_max, rows: 0, matches: 0 };
         let sink = FindSink { pattern, lines: pattern::LineMatcher::default(), counts };
-        Ok(Self {
-            snapshot,
-            form,
-            scan,
-            scan_start,
-            next_part,
-            sink,
-            searched: 0,
-            spent: Duration::ZERO,
-            ended_early: None,
-        })
+        Ok(Self { reading, sink })
     }
 
     /// Continues the search for `slice`. Blocks.
@@ -91,55 +61,37 @@ impl Find {
     /// # Errors
     /// When the log cannot be read.
     pub fn run(&mut self, slice: Duration) -> Result<(), SearchError> {
-        let since = Instant::now();
-        let until = since + slice;
-        loop {
-            self.scan.run(&mut self.sink, until)?;
-            if !self.scan.is_done() {
-                break;
-            }
-            let Some((from, to)) = self.next_part.take() else { break };
-            self.searched += self.scan.position().0.saturating_sub(self.scan_start.0);
-            self.scan = Scan::new(&self.snapshot, from, to, self.form)?;
-            self.scan_start = from;
-        }
-        self.spent += since.elapsed();
-        if !self.snapshot.is_intact()? {
-            self.ended_early = Some(EndedEarly::Gone);
-        } else if !self.is_complete() && self.spent >= FIND_TIME_MAX {
-            self.ended_early = Some(EndedEarly::Time);
-        }
-        Ok(())
+        self.reading.run(&mut self.sink, slice)
     }
 
     /// Whether the search is complete or ended early.
     #[must_use]
     pub fn is_done(&self) -> bool {
-        self.ended_early.is_some() || self.is_complete()
+        self.reading.is_done()
     }
 
     /// Whether all of the requested part was searched.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.ended_early.is_none() && self.scan.is_done() && self.next_part.is_none()
+        self.reading.is_complete()
     }
 
     /// Why the search ended early; `None` if it did not.
     #[must_use]
     pub fn ended_early(&self) -> Option<EndedEarly> {
-        self.ended_early
+        self.reading.ended_early()
     }
 
     /// The number of bytes searched so far.
     #[must_use]
     pub fn searched(&self) -> u64 {
-        self.searched + self.scan.position().0.saturating_sub(self.scan_start.0)
+        self.reading.bytes()
     }
 
     /// The end of the last part that was searched.
     #[must_use]
     pub fn position(&self) -> Offset {
-        self.scan.position()
+        self.reading.position()
     }
 
     /// The number of matching rows, and of matches in them.

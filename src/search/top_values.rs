@@ -2,15 +2,15 @@
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::log::Offset;
 use crate::render::{Rendition, Row};
-use crate::search::find::{EndedEarly, FIND_TIME_MAX};
 use crate::search::pattern::{LineMatcher, Pattern};
-use crate::search::scan::{PlainLines, RowSink, Scan};
+use crate::search::reading::{EndedEarly, Reading};
+use crate::search::scan::{PlainLines, RowSink};
 use crate::search::{SearchError, Snapshot};
-use crate::structure::{Key, text_of};
+use crate::structure::{Key, value_of};
 use crate::wire::frame::Form;
 
 /// The most values that are told apart. Rows with others are counted together.
@@ -20,12 +20,8 @@ const VALUE_BYTES_MAX: usize = 256;
 
 /// A count in progress.
 pub struct TopValues {
-    snapshot: Snapshot,
-    scan: Scan,
-    from: Offset,
+    reading: Reading,
     sink: ValueSink,
-    spent: Duration,
-    ended_early: Option<EndedEarly>,
 }
 
 /// The values so far.
@@ -44,22 +40,22 @@ pub struct Counted {
 }
 
 impl TopValues {
-    /// Starts to count the values of a field over the rows that begin from `from` on and before
-    /// `to`, or over those of them that match a pattern.
+    /// Starts to count the values of a field over the rows that begin in a part of the log, from
+    /// its first offset on and before the second one, or over those of them that match a pattern.
     ///
     /// # Errors
     /// When the log cannot be read.
     pub fn new(
         snapshot: Snapshot,
-        (from, to): (Offset, Offset),
+        part: (Offset, Offset),
         key: Key,
         pattern: Option<Pattern>,
     ) -> Result<Self, SearchError> {
         let form = Form::TextRows.with(Rendition::Shown);
-        let scan = Scan::new(&snapshot, from, to, form)?;
+        let reading = Reading::new(snapshot, part, None, form)?;
         let counts = ValueCounts { key, rows: 0, with_field: 0, values: HashMap::new() };
         let sink = ValueSink { pattern, lines: LineMatcher::default(), counts };
-        Ok(Self { snapshot, scan, from, sink, spent: Duration::ZERO, ended_early: None })
+        Ok(Self { reading, sink })
     }
 
     /// Counts for `slice`. Blocks.
@@ -67,33 +63,25 @@ impl TopValues {
     /// # Errors
     /// When the log cannot be read.
     pub fn run(&mut self, slice: Duration) -> Result<(), SearchError> {
-        let since = Instant::now();
-        self.scan.run(&mut self.sink, since + slice)?;
-        self.spent += since.elapsed();
-        if !self.snapshot.is_intact()? {
-            self.ended_early = Some(EndedEarly::Gone);
-        } else if !self.is_complete() && self.spent >= FIND_TIME_MAX {
-            self.ended_early = Some(EndedEarly::Time);
-        }
-        Ok(())
+        self.reading.run(&mut self.sink, slice)
     }
 
     /// Whether all of the part was counted.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.ended_early.is_none() && self.scan.is_done()
+        self.reading.is_complete()
     }
 
     /// Whether the count is complete or ended early.
     #[must_use]
     pub fn is_done(&self) -> bool {
-        self.ended_early.is_some() || self.is_complete()
+        self.reading.is_done()
     }
 
     /// Why it ended early; `None` if it did not.
     #[must_use]
     pub fn ended_early(&self) -> Option<EndedEarly> {
-        self.ended_early
+        self.reading.ended_early()
     }
 
     /// What was counted, with at most `max` values.
@@ -115,7 +103,7 @@ impl TopValues {
             with_field: *with_field,
             distinct: values.len(),
             values: all.into_iter().map(|(value, rows)| (value.clone(), rows)).collect(),
-            scanned: self.scan.position().0.saturating_sub(self.from.0),
+            scanned: self.reading.bytes(),
         }
     }
 }
@@ -136,13 +124,14 @@ struct ValueCounts {
 impl ValueCounts {
     fn add(&mut self, text: &[u8]) {
         self.rows += 1;
-        let Some(mut value) = text_of(text, &self.key) else { return };
+        let Some(value) = value_of(text, &self.key) else { return };
         self.with_field += 1;
-        value.truncate(value.floor_char_boundary(VALUE_BYTES_MAX));
-        if let Some(rows) = self.values.get_mut(&value) {
+        let value = value.text();
+        let value = &value[..value.floor_char_boundary(VALUE_BYTES_MAX)];
+        if let Some(rows) = self.values.get_mut(value) {
             *rows += 1;
         } else if self.values.len() < VALUES_MAX {
-            self.values.insert(value, 1);
+            self.values.insert(value.to_owned(), 1);
         }
     }
 }

@@ -6,7 +6,7 @@ use std::fmt::{self, Formatter};
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{Found, Value};
+use super::{Found, Value, skim};
 
 /// The most elements of an array that are values.
 const ELEMENTS_MAX: usize = 100;
@@ -26,6 +26,15 @@ pub(super) struct Wanted<'w> {
 /// ignored, and what is behind the last value that is missing. False if there is no object, or none
 /// with a field.
 pub(super) fn fields<'l>(
+    text: &'l [u8],
+    wanted: &[Wanted<'l>],
+    found: &mut [Option<Found<'l>>],
+) -> bool {
+    skim::fields(text, wanted, found).unwrap_or_else(|| parsed_fields(text, wanted, found))
+}
+
+/// The same by a parser that knows all of JSON.
+pub(super) fn parsed_fields<'l>(
     text: &'l [u8],
     wanted: &[Wanted<'l>],
     found: &mut [Option<Found<'l>>],

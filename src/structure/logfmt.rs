@@ -21,15 +21,13 @@ pub(super) fn fields<'l>(line: &'l [u8], wanted: &[Wanted<'l>], found: &mut [Opt
 
 /// The first value of this name.
 fn value_of<'l>(line: &'l [u8], name: &str) -> Option<Cow<'l, str>> {
-    for at in memchr::memmem::find_iter(line, name.as_bytes()) {
-        let behind = at + name.len();
-        let begins = at == 0 || matches!(line[at - 1], b' ' | b'\t' | b'[' | b'(' | b'{' | b',');
-        if !begins || line.get(behind) != Some(&b'=') {
-            continue;
-        }
+    // A line has few of these, and a search for the name would have to be prepared for each line.
+    for sign in memchr::memchr_iter(b'=', line) {
+        let Some(before) = line[..sign].strip_suffix(name.as_bytes()) else { continue };
+        let begins = matches!(before, [] | [.., b' ' | b'\t' | b'[' | b'(' | b'{' | b',']);
         // Inside of a quoted value it is text.
-        if !is_quoted(line, at) {
-            return Some(value(&line[behind + 1..]));
+        if begins && !is_quoted(line, before.len()) {
+            return Some(value(&line[sign + 1..]));
         }
     }
     None
@@ -39,8 +37,12 @@ fn value_of<'l>(line: &'l [u8], name: &str) -> Option<Cow<'l, str>> {
 /// or quotes of a sentence.
 fn is_quoted(line: &[u8], place: usize) -> bool {
     let mut at = 0;
-    while let Some(found) = memchr::memmem::find(&line[at..place], b"=\"") {
-        let begin = at + found + 2;
+    while let Some(found) = memchr::memchr(b'"', &line[at..place]) {
+        let begin = at + found + 1;
+        if !line[at..begin].ends_with(b"=\"") {
+            at = begin;
+            continue;
+        }
         match end_of_quoted(&line[begin..]) {
             Some(len) if begin + len < place => at = begin + len + 1,
             _ => return true,

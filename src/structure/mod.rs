@@ -11,6 +11,7 @@ mod json;
 mod level;
 mod logfmt;
 mod quantity;
+mod skim;
 mod value;
 
 #[cfg(test)]
@@ -81,13 +82,17 @@ fn values<'l>(line: &'l [u8], keys: &'l [Key]) -> Vec<Option<Found<'l>>> {
             names.iter().map(move |name| Wanted { key, full: name, name })
         })
         .collect();
+    find(line, &wanted, &mut found);
+    found
+}
+
+/// Finds the first value of each key in a line.
+fn find<'l>(line: &'l [u8], wanted: &[Wanted<'l>], found: &mut [Option<Found<'l>>]) {
     // A brace may also be that of other text: `INFO {main} {"status":503}`.
     let mut starts = memchr::memchr_iter(b'{', line).take(OBJECTS_MAX);
-    let object = starts.find(|&at| {
-        json::fields(&line[at..], &wanted, &mut found) || found.iter().all(Option::is_some)
-    });
-    logfmt::fields(&line[..object.unwrap_or(line.len())], &wanted, &mut found);
-    found
+    let object = starts
+        .find(|&at| json::fields(&line[at..], wanted, found) || found.iter().all(Option::is_some));
+    logfmt::fields(&line[..object.unwrap_or(line.len())], wanted, found);
 }
 
 /// The value of a field, and which of its names the line uses.
@@ -97,9 +102,16 @@ struct Found<'l> {
     value: Value<'l>,
 }
 
-/// The value of a field in a line, as text.
+/// The value of a field in a line.
 #[must_use]
-pub fn text_of(line: &[u8], key: &Key) -> Option<String> {
-    let [found] = <[_; 1]>::try_from(values(line, std::slice::from_ref(key))).ok()?;
-    found.map(|found| found.value.to_string())
+pub fn value_of<'l>(line: &'l [u8], key: &'l Key) -> Option<Value<'l>> {
+    // Most fields have one name, and many lines are looked at.
+    let [found] = if let [name] = &key.names[..] {
+        let mut found = [None];
+        find(line, &[Wanted { key: 0, full: name, name }], &mut found);
+        found
+    } else {
+        <[_; 1]>::try_from(values(line, std::slice::from_ref(key))).ok()?
+    };
+    found.map(|found| found.value)
 }

@@ -30,6 +30,21 @@ impl Value<'_> {
     }
 }
 
+impl Value<'_> {
+    /// As text, which is borrowed where it can be.
+    #[must_use]
+    pub fn text(&self) -> Cow<'_, str> {
+        match self {
+            Self::Null => "null".into(),
+            Self::Bool(true) => "true".into(),
+            Self::Bool(false) => "false".into(),
+            Self::Number(text) => (*text).into(),
+            Self::Text(text) => (&**text).into(),
+            Self::List(_) => self.to_string().into(),
+        }
+    }
+}
+
 impl Display for Value<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,7 +1,7 @@
 //! Random access to a big log: finding, rows in its middle, line numbers.
 //!
-//! `cargo bench --bench find`; words after `--` select from `find`, `rows` and
-//! `fields`. `GIB=1` is the size of the logs that are searched, `ROWS_GIB=4` that of the log whose rows
+//! `cargo bench --bench find`; words after `--` select from `find`, `rows`,
+//! `fields` and `others`, which is the same work by other programs. `GIB=1` is the size of the logs that are searched, `ROWS_GIB=4` that of the log whose rows
 //! are requested. `BEFORE=target/before/tailcast` is another build of the program, which takes turns with
 //! this one.
 
@@ -16,6 +16,8 @@
     reason = "a bench panics at the first error, and prints its results"
 )]
 
+mod others;
+#[path = "../stage/mod.rs"]
 mod stage;
 
 use std::fs::File;
@@ -447,6 +449,35 @@ fn fields(stage: &Stage) {
     print_heads("what", &contenders);
     print_contest("all of them", &mut contenders, false);
     note_contest("values of a field", &contenders, None, Goal::AtLeast(0.5));
+    let logfmt = stage.path().join("logfmt.log");
+    fill_logfmt(&logfmt, setting("GIB", 1) << 30);
+    let mut contenders = builds.contenders(&logfmt, "fields", "field=status");
+    print_contest("all of them, in logfmt", &mut contenders, false);
+    note_contest("values of a field of logfmt", &contenders, None, Goal::AtLeast(0.5));
+}
+
+/// Writes a log of logfmt.
+fn fill_logfmt(path: &Path, bytes: u64) {
+    let mut file = BufWriter::with_capacity(1 << 20, File::create(path).unwrap());
+    let (mut written, mut number) = (0, 0u64);
+    while written < bytes {
+        let mixed = number * 2_654_435_761;
+        let is_failed = mixed % 50 == 0;
+        let line = format!(
+            "time=2026-11-28T14:02:07.{:03}Z level={} msg=\"{}\" path=/api/items/{number} status={} latency={}ms user.id={} user.name=\"user {}\"\n",
+            number % 1000,
+            if is_failed { "error" } else { "info" },
+            if is_failed { "request failed" } else { "request done" },
+            if is_failed { 503 } else { 200 },
+            mixed % 900,
+            mixed % 100_000,
+            mixed % 977,
+        );
+        file.write_all(line.as_bytes()).unwrap();
+        written += line.len() as u64;
+        number += 1;
+    }
+    file.flush().unwrap();
 }
 
 /// The speed of `jq`, in GB per second of CPU. `None` if it is not installed, or has no such program.
@@ -460,7 +491,12 @@ fn jq(program: &str, log: &Path) -> Option<f64> {
 fn main() {
     heading("find");
     let stage = Stage::new();
-    for (name, part) in [("find", find as fn(&Stage)), ("rows", rows), ("fields", fields)] {
+    for (name, part) in [
+        ("find", find as fn(&Stage)),
+        ("rows", rows),
+        ("fields", fields),
+        ("others", others::others),
+    ] {
         if is_wanted(name) {
             part(&stage);
         }
