@@ -145,3 +145,23 @@ scene('a log without times has none in the status bar, and no link to a time', a
   await page.click('[data-copy="time"]');
   await scene.untilText('#hint-words', 'No line on the screen says a time');
 });
+
+scene('the times of rows are those that the server reads, in forms that the page does not know, too', async (scene) => {
+  const { logs, page } = scene;
+  const begin = Date.UTC(2026, 10, 28, 8);
+  const error = (/** @type {number} */ at) => `[Sat Nov 28 08:${String(Math.floor(at / 60)).padStart(2, '0')}:${String(at % 60).padStart(2, '0')}.250000 2026] [core:error] request ${at}`;
+  const lines = Array.from({ length: 600 }, (_, at) => (at % 3 === 0 ? `    as of 2020-01-01 00:00:00, a line of number ${at - 1}` : error(at)));
+  await scene.open(`${await logs.write('error.log', `${lines.join('\n')}\n`)}#zone=utc`);
+  await scene.untilState('live');
+  await scene.until(() => /^2026-11-28 08:09:\d\d – 08:09:59$/.test(document.querySelector('#shown-times')?.textContent ?? ''));
+  await page.keyboard.press('Home');
+  await scene.until(() => /^2026-11-28 08:00:01 – 08:00:\d\d$/.test(document.querySelector('#shown-times')?.textContent ?? ''));
+  // A line that says no time has that of the one before it, whatever date is in it.
+  await page.locator('.row').nth(3).hover();
+  await scene.untilText('#pointed-time', '2026-11-28 08:00:02.250');
+  await page.keyboard.press('End');
+  await scene.untilState('live');
+  await logs.append('error.log', `${error(700)}\n`);
+  await scene.until(() => document.querySelector('#shown-times')?.textContent?.endsWith(' – 08:11:40'));
+  assert.equal(new Date(begin + 700_250).toISOString(), '2026-11-28T08:11:40.250Z');
+}, { serve: ['--zone', 'UTC'] });

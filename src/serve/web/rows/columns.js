@@ -148,10 +148,12 @@ export function forgetTime(row) {
 
 /**
  * The time of a row: what the server reads, if it was asked; else that of its annotation, else the time in its text, else its time of arrival.
+ * What the server does not take for the time of a row is none.
  * @param {Row} row
  * @param {number} now
  */
 export function timeOf(row, now) {
+  if (row.told === null) return row.annotation?.time ?? row.time;
   let at = lineTimes.get(row);
   if (at === undefined) {
     at = parseTime(row.element === null ? '' : textOf(row.element), row.time ?? now, serverZone() ?? undefined);

@@ -1,5 +1,6 @@
 // The viewer page: creates the parts of the page of one log and connects them.
 
+import { MergedApi } from '../merged/merged-api.js';
 import { failureWords, LogApi } from '../net/api.js';
 import { Connection } from '../net/connection.js';
 import { refusalText } from '../net/refusal.js';
@@ -42,6 +43,7 @@ import { Seek } from './seek.js';
 import { ShownTimes } from './shown-times.js';
 import { Stream } from './stream.js';
 import { TimesOverLog } from './times-over-log.js';
+import { ToldTimes } from './told-times.js';
 import { StripLayout } from './strip-layout.js';
 import { TabBadge } from './tab.js';
 import { UrlSync } from './url-sync.js';
@@ -132,6 +134,8 @@ const timesOverLog = new TimesOverLog({
 });
 const urlSync = new UrlSync({ timesOverLog, colours: { get: () => colourRules, set: setColours }, generations, rowViewport, seek, api, oldFiles, follow, selection, findBar, folds, menu, encoding, hint: (words) => bars.hints.notice(words) });
 const minimap = new Minimap(byId('minimap'), log, new StripLayout(generations), (part) => goToPart(part));
+const mergedApi = new MergedApi({ ...interpretation(location), ...(encoding !== '' && { encoding }) });
+const toldTimes = new ToldTimes((place, count) => mergedApi.rows([{ path: pagePath(), shift: 0, place }], 'from', { count, filter: { format: 'text' } }), generations, refresh);
 const shownTimes = new ShownTimes(log, rowViewport, () => menu.nextZone(), refresh);
 const controls = new Controls({ oldFiles, log, rowViewport, loader, seek, follow, selection, findBar, errorNav, warningNav, folds, menu, urlSync, api, encoding, generations, bars, levels, restyle, searchProblems, fieldsInSight });
 const connection = new Connection(logUrl(), onMessage, connectionChanged, true);
@@ -322,7 +326,9 @@ function draw() {
     if (!byId('notice').hidden) dropFirstRows();
     timesOverLog.open(menu.options.histogram);
     timesOverLog.refresh();
-    timesOverLog.showView(...shownTimes.show([...rowViewport.inSight()], menu.options.zone));
+    const inSight = [...rowViewport.inSight()];
+    toldTimes.show(inSight, follow.following);
+    timesOverLog.showView(...shownTimes.show(inSight, menu.options.zone));
     bars.showNewLines(follow.following, facts.newLines);
     bars.showEdges(olderText(), newerText());
     tab.show(bars.label, facts.phase.name === 'open', facts.finish);
