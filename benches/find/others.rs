@@ -15,7 +15,7 @@ use super::stage::{Server, Stage, median, row, setting};
 use super::{answer, body};
 
 /// How much of JSON there is, in MiB.
-const MIB: u64 = 256;
+const MIB: u64 = 128;
 /// When the first line was written, in seconds since 1970.
 const BEGIN: u64 = 1_795_824_000;
 /// How many lines there are in a second.
@@ -24,7 +24,7 @@ const RATE: u64 = 100;
 /// The lines as a format of `lnav`.
 const LNAV: &str = r#"{"bench_log":{"title":"bench","json":true,"hide-extra":true,"file-pattern":"others","timestamp-field":"time",
     "level-field":"level","body-field":"msg","line-format":[{"field":"time"}," ",{"field":"level"}," ",{"field":"msg"}],
-    "value":{"status":{"kind":"integer"},"path":{"kind":"string"},"latency":{"kind":"string"}}}}"#;
+    "value":{"status":{"kind":"integer","hidden":true},"path":{"kind":"string","hidden":true},"latency":{"kind":"string","hidden":true}}}}"#;
 
 /// A time as the lines have it.
 fn stamp(number: u64) -> String {
@@ -100,7 +100,7 @@ fn is_installed(program: &str) -> bool {
 }
 
 /// Lets all do the same in turns, and prints what each took. What they found has to be the same.
-fn compare(what: &str, ways: Vec<Way<'_>>) {
+fn compare(what: &str, ways: &[Way<'_>]) {
     let mut found = None;
     let mut taken: Vec<(Vec<f64>, Vec<f64>)> = ways.iter().map(|_| Default::default()).collect();
     for _ in 0..setting("ROUNDS", 3) {
@@ -202,7 +202,7 @@ pub fn others(stage: &Stage) {
     let sql = |query: &str| format!("lnav -n -c ';{query}' -c ':write-csv-to -' {path} | sed 1d");
     compare(
         "rows with `status>=500`",
-        vec![
+        &[
             asked(
                 "/_/find?where=status>=500",
                 format!("/_/find{path}?where=status%3e%3d500&max=1"),
@@ -216,7 +216,7 @@ pub fn others(stage: &Stage) {
     );
     compare(
         "the values of `status`",
-        vec![
+        &[
             asked("/_/fields?field=status", format!("/_/fields{path}?field=status"), values_of),
             shell("jq", format!("jq .status {path} | sort | uniq -c | awk '{{print $2, $1}}'")),
             shell(
@@ -239,7 +239,7 @@ pub fn others(stage: &Stage) {
     );
     compare(
         "rows of the level error",
-        vec![
+        &[
             asked("/_/find?level=error", format!("/_/find{path}?level=error&max=1"), rows_of),
             shell("jq", format!("jq -c 'select(.level == \"error\")' {path} | wc -l")),
             shell("lnav", sql("SELECT count(*) FROM bench_log WHERE log_level = \"error\"")),
@@ -255,7 +255,7 @@ pub fn others(stage: &Stage) {
     };
     compare(
         "the first row from a time on",
-        vec![
+        &[
             asked(
                 "/_/rows?time=T",
                 format!("/_/rows{path}?time={wanted}&count=1&format=text"),
@@ -288,7 +288,7 @@ pub fn others(stage: &Stage) {
     let names = names.join(" ");
     compare(
         "three logs of a sixth each in the order of their times",
-        vec![
+        &[
             Way::tailcast(server, "/_/merged-rows, page by page", || merged(server, &parts)),
             shell("lnav", format!("lnav -n {names} | wc -l")),
             shell("sort", format!("sort -m {names} | wc -l")),

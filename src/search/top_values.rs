@@ -127,7 +127,7 @@ impl ValueCounts {
         let Some(value) = value_of(text, &self.key) else { return };
         self.with_field += 1;
         let value = value.text();
-        let value = &value[..value.floor_char_boundary(VALUE_BYTES_MAX)];
+        let (value, _) = value.split_at(value.floor_char_boundary(VALUE_BYTES_MAX));
         if let Some(rows) = self.values.get_mut(value) {
             *rows += 1;
         } else if self.values.len() < VALUES_MAX {

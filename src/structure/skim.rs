@@ -104,11 +104,11 @@ impl<'l> Skim<'l> {
             return Some(None);
         }
         if self.next()? == b'{' {
+            let above = std::str::from_utf8(name).ok()?;
             let inner: Vec<Wanted<'l>> = wanted
                 .iter()
                 .filter_map(|wanted| {
-                    let rest = wanted.name.as_bytes().strip_prefix(name)?.strip_prefix(b".")?;
-                    let name = &wanted.name[wanted.name.len() - rest.len()..];
+                    let name = wanted.name.strip_prefix(above)?.strip_prefix('.')?;
                     Some(Wanted { name, ..*wanted })
                 })
                 .collect();
