@@ -304,6 +304,7 @@ function syncUrl() {
  */
 function timeHere() {
   if (follow.following) return null;
+  if (isGathering) return view.time;
   const rows = /** @type {import('./merge-buffer.js').Entry[]} */ ([...rowViewport.inSight()]);
   const { row, isCurrent } = journey.here();
   const { gen } = (isCurrent ? row : rows[rows.length >> 1]) ?? { gen: NO_KEY };
@@ -311,7 +312,7 @@ function timeHere() {
 }
 
 function updateUrl() {
-  if (!isRestored || isGathering) return;
+  if (!isRestored) return;
   const hash = hashWith(encoding);
   if (hash !== location.hash) history.replaceState(null, '', pageUrl(`${pagePath()}${location.search}${hash}`));
 }
