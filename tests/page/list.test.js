@@ -221,6 +221,9 @@ scene('selected logs open together, up to the limit of each page', async (scene)
   await writeAll(logs, ['a', 'b', 'c', 'd', 'e'].map((name, at) => [`${name}.log`, 100 * (at + 1)]));
   await scene.open('/');
   const picked = page.locator('#picked');
+  // One sees that logs can be selected before the pointer is there.
+  await page.mouse.move(600, 700);
+  assert.ok(Number(await page.locator('.pick').nth(1).evaluate((box) => getComputedStyle(box).opacity)) > 0.3);
   await page.locator('.pick').nth(0).check({ force: true });
   assert.equal(await picked.isVisible(), true);
   assert.equal(await page.locator('#open-split').isVisible(), false);

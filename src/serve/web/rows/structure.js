@@ -192,8 +192,8 @@ export function columnHeads(line, columns, widths) {
 export function fieldNames(lines) {
   /** @type {Map<string, number>} */
   const counts = new Map();
-  for (const { fields } of lines) for (const [name] of fields) counts.set(name, (counts.get(name) ?? 0) + 1);
-  return [...counts].sort(([, one], [, other]) => other - one).map(([name]) => name).filter((name) => !TIME_KEYS.includes(name) && !/[\s,"]/.test(name)).slice(0, NAMES_MAX);
+  for (const { fields } of lines) for (const [field] of fields) counts.set(field, (counts.get(field) ?? 0) + 1);
+  return [...counts].sort(([, one], [, other]) => other - one).map(([field]) => field).filter((field) => !TIME_KEYS.includes(field) && !/[\s,"]/.test(field)).slice(0, NAMES_MAX);
 }
 
 /** The value of a column. @param {Structured} line @param {string} column */

@@ -33,9 +33,9 @@ export class ViewMenu {
 
   /** Offers fields as columns: a click adds one, or removes it. @param {string[]} names */
   #showFields(names) {
-    const chosen = this.options.columns.split(/[\s,]+/).filter((name) => name !== '');
-    showFieldChips(byId('column-fields'), [...new Set([...chosen, ...names])], chosen, (name) => {
-      const columns = chosen.includes(name) ? chosen.filter((other) => other !== name) : [...chosen, name];
+    const chosen = this.options.columns.split(/[\s,]+/).filter((field) => field !== '');
+    showFieldChips(byId('column-fields'), [...new Set([...chosen, ...names])], chosen, (field) => {
+      const columns = chosen.includes(field) ? chosen.filter((other) => other !== field) : [...chosen, field];
       this.#setColumns(columns.join(' '));
       this.#optionChanged();
       this.#showFields(names);

@@ -107,7 +107,7 @@ export class TimeDialog {
     const { readable, times, zone } = this.#parts.options();
     /** @type {[import('../ui/zones.js').ZoneName, string][]} */
     const zones = [['server', `the log${serverZone() === null ? '' : ` (${serverZone()?.label})`}`], ['local', 'this browser'], ['utc', 'UTC']];
-    this.#choice.replaceChildren(...zones.map(([name, label]) => new Option(label, name)));
+    this.#choice.replaceChildren(...zones.map(([choice, label]) => new Option(label, choice)));
     this.#choice.value = readable || times === 'clock' ? zone : 'server';
     const now = Date.now();
     const isOne = serverZone()?.aheadAt(now) === 0 && LOCAL.aheadAt(now) === 0;

@@ -72,8 +72,8 @@ export class ValuesDialog {
 
   /** Offers the fields, with the one that is counted as the chosen one. */
   #showFields() {
-    showFieldChips(byId('values-fields'), this.#fields, [this.#field.value.trim()], (name) => {
-      this.#field.value = name;
+    showFieldChips(byId('values-fields'), this.#fields, [this.#field.value.trim()], (field) => {
+      this.#field.value = field;
       this.#count();
     });
   }
