@@ -81,6 +81,8 @@ let unseen = 0;
 let isRestored = false;
 /** Whether the first rows are still awaited. */
 let isGathering = logs.length > 0;
+/** Whether the page is under way to the time of its link. */
+let isArriving = false;
 const drawScheduler = new DrawScheduler(draw);
 const hints = new Hints((words) => {
   byId('hint').hidden = words === '';
@@ -304,7 +306,8 @@ function syncUrl() {
  */
 function timeHere() {
   if (follow.following) return null;
-  if (isGathering) return view.time;
+  // The link itself leads there until its row is here.
+  if (isGathering || isArriving) return view.time;
   const rows = /** @type {import('./merge-buffer.js').Entry[]} */ ([...rowViewport.inSight()]);
   const { row, isCurrent } = journey.here();
   const { gen } = (isCurrent ? row : rows[rows.length >> 1]) ?? { gen: NO_KEY };
@@ -414,10 +417,14 @@ async function seekEnd() {
 /** Goes to the time of a link. Returns whether it could. @param {string} time as the server takes it */
 async function goToLinked(time) {
   try {
+    isArriving = true;
     const arrived = await findTime(time, AbortSignal.timeout(LINKED_MS));
-    arrived();
+    arrived().finally(() => {
+      isArriving = false;
+    });
     return true;
   } catch (error) {
+    isArriving = false;
     hints.trouble(`The position of this link cannot be shown: ${failureWords(error)}`);
     return false;
   }
