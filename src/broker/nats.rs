@@ -6,14 +6,16 @@
 //!   Here the loss of the connection ends the wait at once.
 //! - A pulling consumer notices only after tens of seconds that the broker was started anew. So a
 //!   new one is made when the connection is back: see [`Broker::link`].
+//! - It asks for a pause before the first attempt to connect, too: see [`Pauses`].
 //! - A name and a password in the URL are ignored without a word. So they are taken out and given.
 
 mod failures;
+mod pauses;
 mod received;
 
 use std::fmt::{self, Formatter};
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use async_nats::jetstream::context::{CreateStreamErrorKind, GetStreamErrorKind, PublishErrorKind};
@@ -24,6 +26,7 @@ use async_nats::jetstream::stream::{
 use async_nats::jetstream::{Context, ErrorCode};
 use async_nats::{Client, ConnectOptions, Event, RequestErrorKind, ServerError};
 use bytes::Bytes;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
@@ -31,13 +34,12 @@ use crate::broker::address::{BrokerAddress, Login};
 use crate::broker::fields::Fields;
 use crate::broker::names::{STREAM, STREAM_SUBJECTS};
 use failures::{causes, connect_failure, stream_failure};
+use pauses::Pauses;
 use received::{fields_of, headers};
 
 pub use failures::{AskFailure, ConnectFailure, Ended, PublishFailure, StreamFailure};
 pub use received::{Consumer, From, Incoming, ReplyTo, Stored, Subscription};
 
-/// The pause before the next attempt to connect is between half of this and one and a half.
-const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
 /// A broker that answers nothing for so long is not there.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(5);
 /// How often the connection is tried. A broker that has vanished without a word is noticed by it.
@@ -136,13 +138,14 @@ impl Broker {
     pub async fn connect(options: &Options) -> Result<Self, ConnectFailure> {
         let (telling, link) = watch::channel(Link { is_up: true, changes: 0 });
         let (denying, denied) = watch::channel(String::new());
+        let pauses = Mutex::new(Pauses::new(options.address.servers().len()));
         let mut connecting = ConnectOptions::new()
             .name(&options.name)
             .custom_inbox_prefix(&options.inbox)
             .ping_interval(PING_INTERVAL)
             .connection_timeout(ANSWER_TIME_MAX)
             .subscription_capacity(SUBSCRIPTION_CAPACITY)
-            .reconnect_delay_callback(|_| reconnect_pause())
+            .reconnect_delay_callback(move |attempt| pauses.lock().before(attempt, Instant::now()))
             .event_callback(move |event| {
                 note(&telling, &event);
                 if let Event::ServerError(ServerError::Other(what)) = event {
@@ -193,7 +196,7 @@ impl Broker {
                         tracing::warn!(%broker, why, "the broker does not answer: trying again");
                         is_told = true;
                     }
-                    sleep(reconnect_pause()).await;
+                    sleep(pauses::usual()).await;
                 }
                 answered => return answered,
             }
@@ -428,10 +431,6 @@ impl Broker {
             Err(_) => Err(AskFailure::Silence),
         }
     }
-}
-
-fn reconnect_pause() -> Duration {
-    RECONNECT_PAUSE.mul_f64(0.5 + fastrand::f64())
 }
 
 /// Notes what happens to the connection, and says what an operator has to know.
