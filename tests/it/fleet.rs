@@ -304,6 +304,22 @@ async fn an_edge_begins_without_its_broker_and_finds_the_machines_when_it_is_the
     drop(agent);
 }
 
+#[tokio::test]
+async fn an_edge_serves_its_own_logs_while_its_brokers_say_nothing() {
+    // Together they would be waited for longer than for the first line of a program.
+    let silent: Vec<_> =
+        (0..8).map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    let urls = silent.iter().map(|it| format!("nats://{}", it.local_addr().unwrap()));
+    let urls = urls.collect::<Vec<_>>().join(",");
+    let [own, spool] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let log = own.path().canonicalize().unwrap().join("a.log");
+    std::fs::write(&log, "a line of the edge\n").unwrap();
+    let [directory, spool] = [&own, &spool].map(|it| it.path().to_str().unwrap());
+    let edge = Program::serve(&["--nats", &urls, "--spool", spool, directory]);
+    let answer = get(edge.address, log.to_str().unwrap(), &[]).await;
+    assert_eq!(answer.text(), "a line of the edge\n");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_program_follows_a_log_of_another_machine() {
     let Some(fleet) = Fleet::start(1).await else {

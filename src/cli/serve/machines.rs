@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
+use tokio::time::timeout;
 
-use crate::broker::{Broker, Edge, Options, names};
+use crate::broker::{Broker, ConnectFailure, Edge, Options, names};
 use crate::cli::broker::{Place, refused};
 use crate::cli::failure::{Failure, OrFail};
 use crate::cli::serve::accounts::usual_directory;
@@ -14,6 +16,8 @@ use crate::log::Access;
 use crate::mirror::{LaterRemote, MirroredLogs, Spool};
 use crate::source::temporary::TemporaryDirectory;
 
+/// A server that starts waits at most so long to hear whether the broker takes its login.
+const START_TIME_MAX: Duration = Duration::from_secs(2);
 /// The spool below the state directory.
 const DIRECTORY: &str = "mirror";
 
@@ -56,9 +60,9 @@ impl Machines {
         let later = LaterRemote::default();
         let mirror = MirroredLogs::new(Arc::new(later.clone()), self.spool.clone());
         access.mirror(Arc::new(mirror.clone()));
-        match Broker::connect(&self.options).await {
-            Ok(broker) => later.put(Arc::new(Edge::new(broker))),
-            Err(crate::broker::ConnectFailure::Away(_)) => {
+        match timeout(START_TIME_MAX, Broker::connect(&self.options)).await {
+            Ok(Ok(broker)) => later.put(Arc::new(Edge::new(broker))),
+            Err(_) | Ok(Err(ConnectFailure::Away(_))) => {
                 let options = self.options.clone();
                 tokio::spawn(async move {
                     match Broker::connect_in_time(&options).await {
@@ -70,7 +74,7 @@ impl Machines {
                     }
                 });
             }
-            Err(failure) => return Err(refused(failure, &self.options.address)),
+            Ok(Err(failure)) => return Err(refused(failure, &self.options.address)),
         }
         tracing::info!(broker = %self.options.address, "serving the logs of other machines");
         Ok(mirror)
