@@ -71,7 +71,11 @@ async fn fetch_otherwise(
     let subject = names::log(host, path);
     let read = read_stream(broker, &subject, path, generation, range.clone()).await;
     match (read, failure) {
-        (Some(fetched), FetchError::Gone) => Ok(fetched),
+        // What neither of them has is gone, also where the stream knows the generation and has none of its
+        // bytes.
+        (Some(fetched), FetchError::Gone) if range.is_empty() || !fetched.bytes.is_empty() => {
+            Ok(fetched)
+        }
         (Some(fetched), FetchError::Unreachable | FetchError::Busy) if range.is_empty() => {
             Ok(fetched)
         }

@@ -348,6 +348,22 @@ async fn the_stream_gives_bytes_of_an_earlier_generation() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn bytes_that_neither_the_machine_nor_the_stream_has_are_gone() {
+    let nats = broker!("bytes_that_neither_the_machine_nor_the_stream_has_are_gone");
+    let Web { logs: _logs, log, agent: _agent, edge } = Web::with(&nats, "one\n").await;
+    let name = name("web", &log);
+    // The log had turned to a file of 500 bytes, and was truncated before any of them was published.
+    let generation = Generation::new(Identity { device: 1, inode: 2 }, 7, &[b'x'; 256]);
+    let at = RemotePosition { generation, offset: Offset(0) };
+    let content = Content::Turn { at, reason: Reason::Rotated, size: 500, before: None };
+    let message = Message { path: name.path.to_vec(), content };
+    let subject = names::log(&"web".parse().unwrap(), &name.path);
+    nats.connect().await.publish(&subject, message.encode(), None, None).await.unwrap();
+    assert_eq!(edge.fetch(&name, &generation, 0..0).await.unwrap().size, 0);
+    assert_eq!(edge.fetch(&name, &generation, 0..500).await.unwrap_err(), FetchError::Gone);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn no_byte_is_left_out_where_something_else_stands_between_them() {
     let nats = broker!("no_byte_is_left_out_where_something_else_stands_between_them");
     let logs = logs();
