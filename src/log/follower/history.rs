@@ -8,8 +8,8 @@ use crate::log::access::{Identity, LogPath};
 use crate::log::archive::Compression;
 use crate::log::blocking;
 use crate::log::file::LogFile;
-use crate::log::follower::Follower;
 use crate::log::follower::old_files::{NextRotated, Sought};
+use crate::log::follower::{Event, Follower};
 use crate::log::position::{Generation, Offset};
 use crate::log::rotated::{self, Identified, PastFile};
 use crate::log::timeline::{Span, SpanReader};
@@ -246,7 +246,16 @@ impl Follower {
     #[must_use]
     pub fn come_to(&self, span: &Span, offset: Offset) -> Option<SpanReader> {
         self.access.mirror_of(&self.log)?;
-        let span = self.timeline().followed_at(span.generation, offset)?;
-        Some(SpanReader::enter(&span))
+        let mut timeline = self.timeline();
+        let span = timeline.followed_at(span.generation, offset)?;
+        let reader = SpanReader::enter(&span);
+        // Its machine has given the bytes before this offset. What is told of them later is not new.
+        let is_ahead = span.end() < offset;
+        if is_ahead && timeline.latest().is_some_and(|latest| latest.number == span.number) {
+            timeline.extend_to(offset);
+            drop(timeline);
+            self.send(Event::TimelineChanged);
+        }
+        Some(reader)
     }
 }

@@ -13,7 +13,7 @@ use crate::log::file::{LogFile, Status};
 use crate::log::follower::BROADCAST_MESSAGES;
 use crate::log::follower::events::Poll;
 use crate::log::mirrored::{Feed, Figures, Listed, PastElsewhere};
-use crate::log::timeline::Head;
+use crate::log::timeline::{Head, WaitReason};
 
 /// A machine that takes its time to say what came after a generation, and always names another one.
 #[derive(Debug)]
@@ -134,7 +134,7 @@ fn a_file_that_a_viewer_got_to_elsewhere_goes_on_where_it_comes_to_be_followed()
     let first = setting.follower.timeline().latest().unwrap().number;
     assert_eq!(come_to(4), None, "it is not followed yet");
     setting.follow(2, Reason::Rotated, 0);
-    assert_eq!(come_to(4), Some((first + 1, Offset(0))), "more may be written to it");
+    assert_eq!(come_to(0), Some((first + 1, Offset(0))), "more may be written to it");
     setting.follow(3, Reason::Rotated, 0);
     setting.follow(2, Reason::Back, 4);
     assert_eq!(come_to(0), Some((first + 1, Offset(0))), "the span that ends here comes first");
@@ -142,6 +142,21 @@ fn a_file_that_a_viewer_got_to_elsewhere_goes_on_where_it_comes_to_be_followed()
     assert_eq!(come_to(9), Some((first + 3, Offset(4))), "its end is not published yet");
     let local = Follower::new(Arc::clone(&setting.access), setting.here.clone(), 7, 1);
     assert!(local.come_to(&span, Offset(4)).is_none());
+}
+
+#[test]
+fn what_a_viewer_had_before_it_came_to_a_file_is_not_published_again() {
+    let setting = Setting::new(1);
+    let span = setting.found(2);
+    setting.follow(2, Reason::Rotated, 0);
+    let reader = setting.follower.come_to(&span, Offset(4)).unwrap();
+    assert_eq!(reader.span().end(), Offset(4), "others read it from the file");
+    let waiting = FileEvent::Waiting(WaitReason::Unreachable);
+    setting.follower.publish(Poll { events: vec![waiting], ..Poll::default() });
+    // The machine goes on where it was heard last.
+    setting.follow(2, Reason::Back, 1);
+    let latest = setting.follower.timeline().latest().unwrap().from;
+    assert_eq!(latest, Offset(4));
 }
 
 #[tokio::test(start_paused = true)]
