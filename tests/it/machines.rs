@@ -8,13 +8,12 @@ use rustix::process::{Pid, Signal, kill_process};
 use tailcast::broker::{Broker, Edge, Options, names};
 use tempfile::{NamedTempFile, TempDir};
 
-use crate::servers::DEADLINE;
-use crate::servers::{command, eventually, first_line, pace};
+use crate::servers::{DEADLINE, Port, command, eventually, first_line, pace};
 
 /// A broker. Killed when dropped.
 pub struct Nats {
     child: Child,
-    pub port: u16,
+    pub port: Port,
     /// Lines of its configuration besides where it listens and where it keeps streams.
     pub more: String,
     directory: TempDir,
@@ -32,7 +31,7 @@ impl Nats {
     pub async fn with(more: &str) -> Option<Self> {
         let program = Self::program()?;
         let directory = tempfile::tempdir().unwrap();
-        Self { child: idle(), port: 0, more: more.to_owned(), directory, disk: None }
+        Self { child: idle(), port: Port::hold(), more: more.to_owned(), directory, disk: None }
             .started(&program)
             .await
     }
@@ -45,23 +44,27 @@ impl Nats {
         let can = unshare.args(["--user", "--map-root-user", "--mount", "true"]).status();
         can.ok().filter(std::process::ExitStatus::success)?;
         let directory = tempfile::tempdir().unwrap();
-        Self { child: idle(), port: 0, more: String::new(), directory, disk: Some(bytes) }
-            .started(&program)
-            .await
+        Self {
+            child: idle(),
+            port: Port::hold(),
+            more: String::new(),
+            directory,
+            disk: Some(bytes),
+        }
+        .started(&program)
+        .await
     }
 
     async fn started(self, program: &Path) -> Option<Self> {
         let mut nats = self;
-        nats.child = nats.spawn(program, -1);
+        nats.child = nats.spawn(program);
         let ports = nats.directory.path().join("ports");
         eventually("the broker says where it listens", async || {
             let file = std::fs::read_dir(&ports).map_err(|error| error.to_string())?;
             let file = file.flatten().next().ok_or_else(|| nats.said())?;
+            // It is made first, and filled then.
             let text = std::fs::read_to_string(file.path()).map_err(|error| error.to_string())?;
-            let port = text.split("://127.0.0.1:").nth(1).ok_or(text.clone())?;
-            let digits: String = port.chars().take_while(char::is_ascii_digit).collect();
-            nats.port = digits.parse().map_err(|_| text)?;
-            Ok::<(), String>(())
+            text.contains(&nats.port.number.to_string()).then_some(()).ok_or(text)
         })
         .await;
         Some(nats)
@@ -74,15 +77,15 @@ impl Nats {
         places.into_iter().map(|place| place.join("nats-server")).find(|file| file.exists())
     }
 
-    fn spawn(&self, program: &Path, port: i32) -> Child {
+    fn spawn(&self, program: &Path) -> Child {
         let root = self.directory.path();
         std::fs::create_dir_all(root.join("ports")).unwrap();
         let (ports, store) = (root.join("ports"), root.join("store"));
         let config = root.join("nats.conf");
         let text = format!(
-            "listen: \"127.0.0.1:{port}\"\nports_file_dir: {ports:?}\n\
+            "listen: \"127.0.0.1:{}\"\nports_file_dir: {ports:?}\n\
              jetstream {{ store_dir: {store:?}, max_mem: 64MB, max_file: 2GB }}\n{}\n",
-            self.more
+            self.port.number, self.more
         );
         std::fs::write(&config, text).unwrap();
         let log =
@@ -122,12 +125,12 @@ impl Nats {
     }
 
     pub fn url(&self) -> String {
-        format!("nats://127.0.0.1:{}", self.port)
+        format!("nats://127.0.0.1:{}", self.port.number)
     }
 
     /// The same, as this user.
     pub fn url_as(&self, user: &str, password: &str) -> String {
-        format!("nats://{user}:{password}@127.0.0.1:{}", self.port)
+        format!("nats://{user}:{password}@127.0.0.1:{}", self.port.number)
     }
 
     pub fn signal(&self, signal: Signal) {
@@ -143,7 +146,7 @@ impl Nats {
     /// Starts it again with what it has stored.
     pub fn start_again(&mut self) {
         let program = Self::program().unwrap();
-        self.child = self.spawn(&program, i32::from(self.port));
+        self.child = self.spawn(&program);
     }
 
     /// A connection as an edge.

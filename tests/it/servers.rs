@@ -275,6 +275,29 @@ pub async fn eventually<T: std::fmt::Debug>(
     }
 }
 
+/// A port of this machine that nobody else is given by chance while this lives, whoever listens there
+/// now and then. It is bound and does not listen, which leaves it to those who ask for it by its number.
+pub struct Port {
+    pub number: u16,
+    _holder: socket2::Socket,
+}
+
+impl Port {
+    pub fn hold() -> Self {
+        let holder = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+        let holder = holder.unwrap();
+        // As listeners do: only those who do may bind it, too.
+        holder.set_reuse_address(true).unwrap();
+        holder.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        let number = holder.local_addr().unwrap().as_socket().unwrap().port();
+        Self { number, _holder: holder }
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.number))
+    }
+}
+
 /// The real program, serving on a free port. Killed when dropped.
 pub struct Program {
     pub child: Child,
@@ -327,24 +350,40 @@ impl Program {
     }
 
     pub fn start(command: &mut Command) -> Self {
+        let mut program = Self::spawn(command, SocketAddr::from(([0, 0, 0, 0], 0)));
+        program.printed = first_line(&mut program.child);
+        let url = program.printed.trim().split_once("://");
+        let Some((scheme, rest)) = url.filter(|(scheme, _)| ["http", "https"].contains(scheme))
+        else {
+            panic!(
+                "printed {:?} instead of its address; stderr: {}",
+                program.printed,
+                program.said()
+            );
+        };
+        program.address = rest.split('/').next().unwrap().parse().unwrap();
+        transport::note(program.address, scheme == "https");
+        program
+    }
+
+    /// Serves at a port, without waiting until it does.
+    pub fn begin_at(port: &Port, arguments: &[&str]) -> Self {
+        let address = port.address();
+        transport::note(address, transport::is_everything_encrypted());
+        let number = port.number.to_string();
+        Self::spawn(command().args(["serve", "--port", &number]).args(arguments), address)
+    }
+
+    fn spawn(command: &mut Command, address: SocketAddr) -> Self {
         let stderr = tempfile::NamedTempFile::new().unwrap();
         let certificate = tempfile::tempdir().unwrap();
         if transport::is_everything_encrypted() {
             Pem::new().write(certificate.path());
             command.args(Pem::arguments(certificate.path()));
         }
-        let mut child =
-            command.stdout(Stdio::piped()).stderr(stderr.reopen().unwrap()).spawn().unwrap();
-        let line = first_line(&mut child);
-        let url = line.trim().split_once("://");
-        let Some((scheme, rest)) = url.filter(|(scheme, _)| ["http", "https"].contains(scheme))
-        else {
-            let said = std::fs::read_to_string(stderr.path()).unwrap();
-            panic!("printed {line:?} instead of its address; stderr: {said}");
-        };
-        let address = rest.split('/').next().unwrap().parse().unwrap();
-        transport::note(address, scheme == "https");
-        Self { address, child, printed: line, stderr, _certificate: certificate }
+        command.stdout(Stdio::piped()).stderr(stderr.reopen().unwrap());
+        let child = command.spawn().unwrap();
+        Self { child, address, printed: String::new(), stderr, _certificate: certificate }
     }
 
     /// Its output on stderr.
@@ -419,11 +458,15 @@ impl Drop for Program {
     }
 }
 
-/// The program, without settings from the environment.
+/// The program, without settings from the environment. `TAILCAST_TEST_LOG` sets the filter of its log, for
+/// a test that prints it.
 pub fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tailcast"));
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("TAILCAST_")) {
         command.env_remove(name);
+    }
+    if let Some(filter) = std::env::var_os("TAILCAST_TEST_LOG") {
+        command.env("TAILCAST_LOG", filter);
     }
     command
 }

@@ -1,9 +1,9 @@
 //! A cluster of three brokers, which keep the stream together.
 
-use std::net::{Ipv4Addr, TcpListener};
 use std::process::{Child, Command, Stdio};
 
 use super::*;
+use crate::servers::Port;
 
 /// One broker of a cluster.
 struct Member {
@@ -39,6 +39,7 @@ impl Drop for Member {
 
 struct Cluster {
     members: Vec<Member>,
+    _ports: Vec<Port>,
     _directory: TempDir,
 }
 
@@ -46,11 +47,8 @@ impl Cluster {
     fn start() -> Option<Self> {
         Nats::program()?;
         let directory = tempfile::tempdir().unwrap();
-        // Held together, so that all are different.
-        let held: Vec<_> =
-            (0..6).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap()).collect();
-        let ports: Vec<u16> = held.iter().map(|it| it.local_addr().unwrap().port()).collect();
-        drop(held);
+        let held: Vec<Port> = (0..6).map(|_| Port::hold()).collect();
+        let ports: Vec<u16> = held.iter().map(|port| port.number).collect();
         let routes: Vec<String> =
             ports[3..].iter().map(|port| format!("nats-route://127.0.0.1:{port}")).collect();
         let members = (0..3).map(|nth| {
@@ -68,7 +66,7 @@ impl Cluster {
             member.start();
             member
         });
-        Some(Self { members: members.collect(), _directory: directory })
+        Some(Self { members: members.collect(), _ports: held, _directory: directory })
     }
 
     fn url(&self) -> String {

@@ -91,7 +91,7 @@ mod old_files;
 mod oracle;
 mod outcome;
 pub mod random;
-mod received;
+pub mod received;
 mod rotation;
 pub mod runs;
 mod steps;
