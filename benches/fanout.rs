@@ -4,8 +4,10 @@
 //! `cargo bench --bench fanout`, with `ROUNDS=5 SECONDS=10` by default; words after `--` select
 //! loads by name. `ONLY="tailcast,tailcast TLS"` measures some of the servers. `BEFORE=PATH` is another
 //! build of the program, which takes its turns as `before`. `THREADS=1,2,4` measures tailcast with so many
-//! threads, which `ONLY=threads` names together. `PEERS="edge,original,websocketd,nchan,nchan TLS,frontail"` measures other servers as well, if
-//! they are installed, and `PEERS=installed` all of them but the edge and those with TLS; `ONLY=tailcast,peers` then leaves out the rest. `edge` is an edge of a machine that has the log, with nats-server between.
+//! threads, which `ONLY=threads` names together. `PEERS="edge,two edges,original,websocketd,nchan,nchan TLS,frontail"`
+//! measures other servers as well, if they are installed, and `PEERS=installed` all of them but the edges and those
+//! with TLS; `ONLY=tailcast,peers` then leaves out the rest. `edge` is an edge of a machine that has the log, with
+//! nats-server between; of `two edges` each has so many viewers, and the table has those of the first.
 
 #![allow(
     dead_code,
@@ -68,6 +70,8 @@ fn measure(figures: &mut Figures, server: &Server, log: &Path, query: &str, load
     ];
     let arguments = [&arguments[..], &server.trust()].concat();
     let url = format!("{}{query}", server.url(log));
+    // They come before the first line, and stay until after the last one.
+    let beside = server.viewers_beside(log, viewers, setting("SECONDS", 10) + 8);
     let before = server.cpu_of_others();
     let (report, wrong) = load(url, &arguments);
     if let Some(wrong) = wrong {
@@ -75,6 +79,11 @@ fn measure(figures: &mut Figures, server: &Server, log: &Path, query: &str, load
         panic!("{wrong}");
     }
     let lines = number(&report, "/delivered/lines");
+    if let Some(beside) = beside {
+        let (of_other, wrong) = beside.report();
+        let lines_of_other = number(&of_other, "/delivered/lines");
+        assert!(wrong.is_none() && lines_of_other >= lines, "{wrong:?}; {of_other:#}");
+    }
     figures.cpu_per_line.push(number(&report, "/server/cpu_us_per_line"));
     figures.cpu_per_message.push(number(&report, "/server/cpu_us_per_message"));
     figures.lines_per_message.push(lines / number(&report, "/delivered/messages"));

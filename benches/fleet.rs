@@ -1,8 +1,8 @@
 //! What an agent costs, and how long a line takes from the file of one machine to an edge.
 //!
-//! `cargo bench --bench fleet`; words after `--` select from `latency`, `edges`, `idle` and
-//! `throughput`. It needs
-//! `nats-server`. `SECONDS=20` sets the length of a part, `LOGS=10000` how many logs the idle agent has.
+//! `cargo bench --bench fleet`; words after `--` select from `latency`, `edges`, `throughput`, `whole` and
+//! `idle`. It needs `nats-server`. `SECONDS=20` sets the length of a part, `LOGS=10000` how many logs the idle
+//! agent has, `ROUNDS=3` and `MEGABYTES=512` how often how much goes the whole way.
 //!
 //! The edge is this process: the time ends when a mirror is given the bytes. Beside it the same file is
 //! followed here without agent and broker.
@@ -19,6 +19,8 @@
 #[allow(unreachable_pub, reason = "shared with the other benches")]
 #[path = "stage/figures.rs"]
 mod figures;
+#[path = "fleet/whole.rs"]
+mod whole;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
@@ -45,6 +47,14 @@ impl Drop for Killed {
 }
 
 impl Killed {
+    /// Starts a process, and waits for the first line that it prints.
+    fn first_line(command: &mut Command) -> (Self, String) {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        (Self(child), line)
+    }
+
     fn status(&self, field: &str) -> f64 {
         let text = std::fs::read_to_string(format!("/proc/{}/status", self.0.id())).unwrap();
         let line = text.lines().find_map(|line| line.strip_prefix(field)).unwrap();
@@ -82,11 +92,9 @@ fn start_broker(directory: &Path) -> (Killed, String) {
 fn start_agent(url: &str, logs: &Path) -> Killed {
     let mut agent = Command::new(env!("CARGO_BIN_EXE_tailcast"));
     agent.args(["agent", "--name", "bench", "--nats", url]).arg(logs);
-    let mut agent = agent.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-    let mut line = String::new();
-    BufReader::new(agent.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let (agent, line) = Killed::first_line(agent.stderr(Stdio::null()));
     assert!(line.starts_with("bench at "), "{line:?}");
-    Killed(agent)
+    agent
 }
 
 async fn edge(url: &str) -> Edge {
@@ -363,6 +371,10 @@ async fn bare(root: &Path, ours: f64) {
 
 #[tokio::main]
 async fn main() {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    if whole::play(&words).await {
+        return;
+    }
     let new = || TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     if wanted("latency") {
         latency(new().path()).await;
@@ -373,6 +385,9 @@ async fn main() {
     if wanted("throughput") {
         let ours = throughput(new().path()).await;
         bare(new().path(), ours).await;
+    }
+    if wanted("whole") {
+        tokio::task::block_in_place(|| whole::measure(new));
     }
     if wanted("idle") {
         idle(new().path()).await;

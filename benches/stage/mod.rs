@@ -55,6 +55,8 @@ pub struct Server {
     machine: &'static str,
     /// What it needs besides: a broker, an agent.
     others: Vec<Companion>,
+    /// Another edge, which has as many viewers.
+    beside: Option<Box<Self>>,
     /// Where these keep what they store.
     store: Option<tempfile::TempDir>,
 }
@@ -87,7 +89,8 @@ impl Server {
             _ => panic!("{line:?}"),
         };
         let address = address.trim_end_matches('/').to_owned();
-        Self { child, scheme, address, tls: None, machine: "", others: Vec::new(), store: None }
+        let (machine, others, beside) = ("", Vec::new(), None);
+        Self { child, scheme, address, tls: None, machine, others, beside, store: None }
     }
 
     /// A directory with a new certificate for this machine.
@@ -179,6 +182,24 @@ impl Server {
         format!("{}://{}{}{}", self.scheme, self.address, self.machine, log.display())
     }
 
+    /// As many viewers of the edge beside this one, for so many seconds, once all of them are there.
+    pub fn viewers_beside(&self, log: &Path, viewers: u64, seconds: u64) -> Option<Client> {
+        let edge = self.beside.as_ref()?;
+        let [viewers_flag, duration] =
+            [format!("--viewers={viewers}"), format!("--duration={seconds}")];
+        let flags = [&viewers_flag, &duration, "--protocol=original"];
+        let client = Client::start(&[edge.url(log)], &flags);
+        loop {
+            let mut health = String::new();
+            get(&edge.address, "/_/healthz").read_to_string(&mut health).unwrap();
+            let health: Value = serde_json::from_str(&health).unwrap();
+            if health["viewers"] == viewers {
+                return Some(client);
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
     /// Resident memory in bytes.
     pub fn rss(&self) -> f64 {
         self.status("VmRSS:")
@@ -207,7 +228,8 @@ impl Server {
 
     /// The same for each process that it needs, with its name.
     pub fn cpu_of_others(&self) -> Vec<(&'static str, f64)> {
-        self.others.iter().map(|other| (other.name, cpu_of(other.child.id()))).collect()
+        let others = self.others.iter().map(|other| (other.name, cpu_of(other.child.id())));
+        others.chain(self.beside.iter().map(|edge| ("other edge", edge.cpu()))).collect()
     }
 }
 

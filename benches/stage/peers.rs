@@ -55,7 +55,8 @@ impl Server {
                 (server.scheme, server.tls) = ("https", Some(tls));
                 Some(server)
             }
-            "edge" => Self::edge(log.parent().unwrap()),
+            "edge" => Self::edge(log.parent().unwrap(), false),
+            "two edges" => Self::edge(log.parent().unwrap(), true),
             "frontail" => {
                 let mut command =
                     Command::new(std::env::var_os("FRONTAIL").unwrap_or_else(|| "frontail".into()));
@@ -69,8 +70,9 @@ impl Server {
         }
     }
 
-    /// An edge, with a broker and an agent that has the logs of the directory.
-    fn edge(logs: &Path) -> Option<Self> {
+    /// An edge, with a broker and an agent that has the logs of the directory. With another edge beside it,
+    /// if so wanted.
+    fn edge(logs: &Path, are_two: bool) -> Option<Self> {
         let port = free_port();
         let store = tempfile::tempdir().unwrap();
         let mut broker = Command::new("nats-server");
@@ -88,12 +90,17 @@ impl Server {
         let mut ready = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut ready).unwrap();
         let agent = Companion { name: "agent", child };
-        let (own, spool) = (store.path().join("own"), store.path().join("spool"));
+        let own = store.path().join("own");
         std::fs::create_dir(&own).unwrap();
-        let spool = spool.display().to_string();
-        let flags = ["--port", "0", "--nats", &url, "--spool", &spool];
-        let mut server = Self::start(Self::command(super::TAILCAST.as_ref(), &own, &flags));
-        server.machine = "/@machine";
+        let start = |spool: &str| {
+            let spool = store.path().join(spool).display().to_string();
+            let flags = ["--port", "0", "--nats", &url, "--spool", &spool];
+            let mut edge = Self::start(Self::command(TAILCAST.as_ref(), &own, &flags));
+            edge.machine = "/@machine";
+            edge
+        };
+        let mut server = start("spool");
+        server.beside = are_two.then(|| Box::new(start("other spool")));
         server.others = vec![agent, broker];
         server.store = Some(store);
         Some(server)
@@ -135,6 +142,7 @@ impl Server {
             tls: None,
             machine: "",
             others: Vec::new(),
+            beside: None,
             store: None,
         };
         // A Python without the library, or an nginx without the module, ends at once.
