@@ -11,14 +11,23 @@ use crate::client::{ServerUrl, health};
 #[command(after_help = "It does not check the certificate of the server.\n\n\
                         Exit codes: 0 the server is well, 1 it is not, 2 wrong arguments")]
 pub(super) struct Arguments {
-    /// The server: `http://HOST:PORT/BASE`, `https://…`, or `unix:/path`
-    #[arg(value_name = "URL", default_value = "http://127.0.0.1:8765")]
-    url: String,
+    /// The server: `http://HOST:PORT/BASE`, `https://…`, or `unix:/path` [default: http://127.0.0.1:8765,
+    /// with another port or base path where `TAILCAST_PORT` or `TAILCAST_BASE_PATH` say so]
+    #[arg(value_name = "URL")]
+    url: Option<String>,
+}
+
+/// Where a server of this machine is that was started with the same variables, as in a container.
+fn usual_url() -> String {
+    let said =
+        |name: &str, otherwise: &str| std::env::var(name).unwrap_or_else(|_| otherwise.to_owned());
+    let (port, base) = (said("TAILCAST_PORT", "8765"), said("TAILCAST_BASE_PATH", ""));
+    format!("http://127.0.0.1:{port}/{}", base.trim_matches('/'))
 }
 
 /// Asks, and prints the answer.
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let url = &arguments.url;
+    let url = &arguments.url.clone().unwrap_or_else(usual_url);
     let server: ServerUrl = url
         .parse()
         .with_context(|| format!("cannot ask `{url}`"))

@@ -37,6 +37,7 @@ mod cli;
 mod compression;
 mod config;
 mod containers;
+mod deploy;
 mod encodings;
 mod fanout;
 #[cfg(feature = "faults")]
