@@ -194,6 +194,16 @@ fn the_manifest_of_a_server_names_what_is_there() {
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
 }
 
+/// A process that is killed when dropped.
+struct Killed(std::process::Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
 /// The instructions of the image, each with its words.
 fn instructions() -> Vec<(String, String)> {
     let text = file("deploy/Dockerfile");
@@ -259,7 +269,8 @@ async fn the_image_serves_and_says_that_it_is_well() {
     };
     let mut start = words(of("ENTRYPOINT"));
     start.extend(words(of("CMD")));
-    let mut serving = inside(start).stdout(std::process::Stdio::null()).spawn().unwrap();
+    let serving = inside(start).stdout(std::process::Stdio::null()).spawn().unwrap();
+    let _serving = Killed(serving);
     let health = of("HEALTHCHECK").strip_prefix("CMD ").unwrap();
     eventually("the image is well", async || {
         let output = output_of(&mut inside(words(health)));
@@ -267,7 +278,5 @@ async fn the_image_serves_and_says_that_it_is_well() {
     })
     .await;
     let page = crate::clients::get(port.address(), &format!("{prefix}/a.log"), &[]).await;
-    serving.kill().unwrap();
-    serving.wait().unwrap();
     assert_eq!(page.text(), "a line\n");
 }

@@ -3,6 +3,7 @@
 
 mod clocks;
 mod cluster;
+mod commands;
 mod disk;
 mod metrics;
 mod model;
