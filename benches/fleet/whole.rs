@@ -27,6 +27,8 @@ const MESSAGE_BYTES: usize = 383 * 1024;
 /// How many messages a consumer gets ahead, as on an edge.
 const AHEAD: usize = 8;
 const STREAM: &str = "bare";
+/// Nothing takes so long.
+const TIME_MAX: Duration = Duration::from_secs(120);
 
 /// What came of one run.
 struct Run {
@@ -110,9 +112,12 @@ fn write_and_read(directory: &Path, load: Load, viewers: Vec<TcpStream>) -> f64 
     let mut piece = vec![0; 1 << 20];
     let alone = left.len() == 1;
     while !left.is_empty() {
+        let missing: u64 = left.iter().map(|(_, left)| left).sum();
+        assert!(since.elapsed() < TIME_MAX, "{missing} bytes are still missing");
         let mut is_idle = true;
         for (viewer, left) in &mut left {
             viewer.set_nonblocking(!alone).unwrap();
+            viewer.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
             if let Ok(len) = viewer.read(&mut piece) {
                 assert!(len > 0, "the connection was lost");
                 *left = left.checked_sub(len as u64).expect("no more than was written");
@@ -224,7 +229,9 @@ pub(super) async fn play(words: &[String]) -> bool {
     let [role, url, logs, bytes, port, directory] = words else { return false };
     let load = Load { logs: logs.parse().unwrap(), bytes: bytes.parse().unwrap() };
     let options = async_nats::ConnectOptions::new().retry_on_initial_connect();
-    let context = jetstream::new(options.connect(url).await.unwrap());
+    let mut context = jetstream::new(options.connect(url).await.unwrap());
+    // It retries nothing, so it waits on a machine that is busy.
+    context.set_timeout(TIME_MAX);
     let made = context.get_or_create_stream(stream::Config {
         name: STREAM.to_owned(),
         subjects: vec![format!("{STREAM}.*")],
