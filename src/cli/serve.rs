@@ -39,7 +39,7 @@ pub(super) use meaning::{ConfigArguments, check};
 pub(super) fn run(arguments: Arguments, matches: &ArgMatches) -> Result<(), Failure> {
     let mut given = Given::on_command_line(arguments, matches);
     let (configuration, content) = given.configuration()?;
-    init_logging("tailcast=info,warn", configuration.arguments.access_log);
+    init_logging("tailcast=info,warn,async_nats=off", configuration.arguments.access_log);
     let certificate = Loaded::of(&configuration)?;
     certificate.warn();
     let stdin =
