@@ -52,7 +52,7 @@ const PARTS: [Part; 10] = [
     ("archive", &["gz", "zst"], &[("MIB", "512"), ("ROUNDS", "1")]),
     ("run", &["pipe"], &[("ROUNDS", "3")]),
     ("render", &["coloured", "plain"], &[]),
-    ("fleet", &["latency", "throughput"], &[("SECONDS", "5")]),
+    ("fleet", &["latency", "throughput", "whole"], &[("SECONDS", "5")]),
 ];
 
 /// Builds the benches, and returns the program of each.
