@@ -6,8 +6,9 @@ use std::time::Duration;
 use crate::log::Offset;
 use crate::render::{Rendition, Row};
 use crate::search::pattern::{self, Pattern};
+use crate::search::prefilter::Glance;
 use crate::search::reading::Reading;
-use crate::search::scan::{PlainLines, RowSink};
+use crate::search::scan::{PlainLines, RowSink, Scan};
 use crate::search::{SearchError, Snapshot};
 use crate::wire::frame::Form;
 
@@ -138,6 +139,10 @@ impl FindCounts {
 }
 
 impl RowSink for FindSink {
+    fn glance(&mut self, lines: &[u8]) -> Glance {
+        self.lines.glance(&self.pattern, lines)
+    }
+
     fn row(&mut self, row: &Row, _: Offset) -> ControlFlow<Offset> {
         let text = row.text().as_bytes();
         if self.pattern.accepts(text) {
@@ -149,7 +154,7 @@ impl RowSink for FindSink {
     fn lines(&mut self, lines: &PlainLines<'_>) -> ControlFlow<Offset> {
         let Self { pattern, lines: matcher, counts } = self;
         let mut offsets = lines.line_offsets();
-        matcher.for_each_row(pattern, lines.text, |at, matches| {
+        matcher.for_each_row(pattern, lines.text, lines.has_colours, |at, matches| {
             counts.add(matches, || Offset(offsets.of(start_of_line(lines.text, at)).offset()));
         });
         ControlFlow::Continue(())
@@ -300,6 +305,77 @@ mod tests {
                 let found: Vec<u64> = found.into_iter().map(|(offset, _)| offset).collect();
                 let wanted = accepted(&snapshot, &log, &Pattern::new(&spec).unwrap());
                 prop_assert_eq!(found, wanted, "{:?}", spec);
+            }
+        }
+    }
+
+    /// Lines that are many in a log, with and without colours.
+    fn usual(nth: usize) -> String {
+        let level = ["INFO", "WARN", "ERROR", "INFO"][nth % 4];
+        let head = format!("2026-01-02T03:04:05.{:06}Z", nth * 977 % 1_000_000);
+        match nth % 3 {
+            0 => format!("{head} {level} worker: request {nth} took 5 us\n"),
+            1 => format!("{head} \x1b[3{}m{level}\x1b[0m worker: request {nth}\n", nth / 3 % 8),
+            _ => format!("\x1b[2m{head}\x1b[0m \x1b[1;3{}m{level}\x1b[0m worker\r\n", nth / 3 % 8),
+        }
+    }
+
+    const UNUSUAL: [&str; 16] = [
+        "a needle here\n",
+        "a NEEDLE and a Needle\n",
+        "a ne\x1b[1med\x1b[m\x1b[Kle here\n",
+        "a needl\x1b[31me here\n",
+        "\x1b[32mneedle\x1b[0m\r\n",
+        "10%\rneedle\x1b[K\n",
+        "n\x1b[2Aneedle\n",
+        "n\x1b[8meedle\x1b[m needle\n",
+        "\x1b(0needle\x1b(B\n",
+        "2026-11-28T14:02:07.123456Z 00O nee\n2026-11-28T14:02:07.123456Z 00O+dle\n",
+        "2026-11-28T14:02:07.123456Z 00O ERROR needle\n",
+        "2026-11-28T14:02:07.1234567Z needle\n",
+        "ne\u{e9}dle \u{9b}1mneedle\n",
+        "\x1b[48;5;31mERROR\x1b[m: 31m\n",
+        "error: no colour\n",
+        "\x1b[31;1mERR\x1b[0mOR\n",
+    ];
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+        #[test]
+        fn lines_that_are_passed_over_do_not_match(
+            parts in proptest::collection::vec((0..3usize, 0..300usize, any::<Index>()), 1..12),
+        ) {
+            let mut log = String::new();
+            for (form, times, unusual) in parts {
+                // All alike, or all forms in turns.
+                let lines = (0..times).map(|nth| usual(if form < 2 { 3 * nth + form } else { nth }));
+                log.extend(lines);
+                let unusual: &&str = unusual.get(&UNUSUAL);
+                log.push_str(unusual);
+            }
+            let (snapshot, _directory) = snapshot_of(log.as_bytes());
+            let case = |pattern: &str| PatternSpec { has_case: true, ..text(pattern) };
+            let regex = |pattern: &str| PatternSpec { is_regex: true, ..case(pattern) };
+            let level = |level, or_worse| PatternSpec { level: Some(level), or_worse, ..PatternSpec::default() };
+            for spec in [
+                case("needle"),
+                text("needle"),
+                PatternSpec { is_word: true, ..text("needle") },
+                case("ERROR"),
+                case("31m"),
+                case("0"),
+                case("\u{e9}d"),
+                regex("^needle|ERROR.*[34]2$"),
+                regex("n[eo]+dle$"),
+                PatternSpec { level: Some(Level::Error), ..case("R") },
+                level(Level::Error, false),
+                level(Level::Warning, true),
+            ] {
+                let request = FindRequest { rows_max: usize::MAX, ..ALL };
+                let pattern = Pattern::new(&spec).unwrap();
+                let found = find(&snapshot, &spec, request).take();
+                let offsets: Vec<u64> = found.iter().map(|(offset, _)| *offset).collect();
+                prop_assert_eq!(offsets, accepted(&snapshot, log.as_bytes(), &pattern), "{:?}", spec);
             }
         }
     }

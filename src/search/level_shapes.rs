@@ -15,6 +15,7 @@ use regex_automata::nfa::thompson::{self, WhichCaptures};
 use regex_automata::{Anchored, Input};
 
 use super::levels::{Step, stating_steps};
+use super::plain::invisible_len;
 use crate::render::Level;
 
 /// The most shapes that are told apart. Others are read line by line.
@@ -55,20 +56,26 @@ impl Shape {
 
     /// Whether the line with which a text begins has this shape.
     fn fits(&self, text: &[u8]) -> bool {
-        let fits = |((least, more), bytes): (&([u8; LANES], [u8; LANES]), &[u8; LANES])| {
-            let mut all = true;
-            for at in 0..LANES {
-                all &= bytes[at].wrapping_sub(least[at]) <= more[at];
+        let mut rest = text;
+        for (least, more) in &self.ranges {
+            let mut bytes = [b'\n'; LANES];
+            match rest.split_first_chunk::<LANES>() {
+                Some((first, behind)) => (bytes, rest) = (*first, behind),
+                None => {
+                    bytes[..rest.len()].copy_from_slice(rest);
+                    rest = &[];
+                }
             }
-            all
-        };
-        let (whole, rest) = text.as_chunks::<LANES>();
-        let mut padded = [b'\n'; LANES];
-        if self.ranges.len() <= whole.len() {
-            return self.ranges.iter().zip(whole).all(fits);
+            // How far each byte is above the greatest one.
+            let mut above = [0; LANES];
+            for at in 0..LANES {
+                above[at] = bytes[at].wrapping_sub(least[at]).saturating_sub(more[at]);
+            }
+            if u128::from_ne_bytes(above) != 0 {
+                return false;
+            }
         }
-        padded[..rest.len()].copy_from_slice(rest);
-        text.len() >= self.len && self.ranges.iter().zip(whole.iter().chain([&padded])).all(fits)
+        text.len() >= self.len
     }
 }
 
@@ -78,6 +85,9 @@ pub(super) struct LevelShapes {
     shapes: Vec<Shape>,
     /// The lines of other shapes.
     misses: usize,
+    /// The coloured lines that were looked at, and those among them that state no level.
+    coloured: usize,
+    without: usize,
 }
 
 impl LevelShapes {
@@ -91,17 +101,70 @@ impl LevelShapes {
     /// Remembers the shape of a line that states its level, if it has one. A new shape may take the
     /// place of another.
     pub(super) fn learn(&mut self, line: &[u8]) {
-        self.misses += 1;
-        if self.misses > TRIES_MAX && !self.misses.is_multiple_of(MISSES_PER_TRY) {
-            return;
+        if self.is_tried() {
+            let shape = shape_of(line, &mut CACHES.lock());
+            shape.into_iter().for_each(|(places, level)| self.keep(Shape::new(&places, level)));
         }
-        let Some(shape) = shape_of(line, &mut CACHES.lock()) else { return };
+    }
+
+    /// The same for a line of text with colours, and its text.
+    pub(super) fn learn_coloured(&mut self, line: &[u8], text: &[u8]) {
+        if self.is_tried() {
+            let shape = shape_of(text, &mut CACHES.lock());
+            let with_colours = shape
+                .and_then(|(places, level)| Some(Shape::new(&with_colours(&places, line)?, level)));
+            with_colours.into_iter().for_each(|shape| self.keep(shape));
+        }
+    }
+
+    /// Whether the shape of one more line is looked for.
+    fn is_tried(&mut self) -> bool {
+        self.misses += 1;
+        self.misses <= TRIES_MAX || self.misses.is_multiple_of(MISSES_PER_TRY)
+    }
+
+    fn keep(&mut self, shape: Shape) {
         if self.shapes.len() < SHAPES_MAX {
             self.shapes.push(shape);
         } else if self.misses > TRIES_MAX {
             self.shapes[self.misses / MISSES_PER_TRY % SHAPES_MAX] = shape;
         }
     }
+
+    /// Counts lines with colours, and those that state no level.
+    pub(super) fn count_coloured(&mut self, lines: usize, without: usize) {
+        self.coloured += lines;
+        self.without += without;
+    }
+
+    /// Whether most lines with colours state their level. The others are quicker to search without.
+    pub(super) fn are_usual(&self) -> bool {
+        self.without <= TRIES_MAX + self.coloured / 16
+    }
+}
+
+/// The places of a line with its colours, of those of its text. Sequences with other digits in them
+/// are colours, too, if they have so many that none is concealed text. None if the line has other
+/// bytes.
+fn with_colours(places: &[(u8, u8)], line: &[u8]) -> Option<Vec<(u8, u8)>> {
+    let mut all = Vec::new();
+    let (mut at, mut places) = (0, places.iter());
+    while !places.as_slice().is_empty() {
+        let byte = *line.get(at)?;
+        if byte != 0x1b {
+            all.push(*places.next()?);
+            at += 1;
+            continue;
+        }
+        let sequence = &line[at..at + invisible_len(&line[at..])?];
+        let has_any_digits = sequence.len() > b"\x1b[8m".len() && sequence.ends_with(b"m");
+        all.extend(sequence.iter().map(|&byte| match byte {
+            b'0'..=b'9' if has_any_digits => (b'0', b'9'),
+            _ => (byte, byte),
+        }));
+        at += sequence.len();
+    }
+    Some(all)
 }
 
 /// A step of the rules as an automaton.
@@ -129,13 +192,17 @@ fn automaton(step: &Step) -> DFA {
     DFA::builder().configure(config).build_from_nfa(nfa).expect("it uses no Unicode word boundary")
 }
 
-/// The shape of a line, with any digit in the place of a digit if that makes no difference. None if it
+/// The ranges of the bytes at the start of a line, and its level, with any digit in the place of a digit if that makes no difference. None if it
 /// has no level at its start.
-fn shape_of(line: &[u8], caches: &mut [Cache]) -> Option<Shape> {
+fn shape_of(line: &[u8], caches: &mut [Cache]) -> Option<(Vec<(u8, u8)>, Level)> {
     shape_with(line, caches, true).or_else(|| shape_with(line, caches, false))
 }
 
-fn shape_with(line: &[u8], caches: &mut [Cache], any_digit: bool) -> Option<Shape> {
+fn shape_with(
+    line: &[u8],
+    caches: &mut [Cache],
+    any_digit: bool,
+) -> Option<(Vec<(u8, u8)>, Level)> {
     let mut places = Places { line, ranges: Vec::new() };
     for (way, cache) in WAYS.iter().zip(caches) {
         let prefix = way.step.prefix();
@@ -144,7 +211,7 @@ fn shape_with(line: &[u8], caches: &mut [Cache], any_digit: bool) -> Option<Shap
             let other = line.iter().zip(prefix).position(|(byte, wanted)| byte != wanted)?;
             places.exclude(other, prefix[other]);
         } else if let Some(pattern) = way.take(cache, &mut places, any_digit)? {
-            return Some(Shape::new(&places.ranges, way.step.level(pattern)?));
+            return Some((places.without_controls(), way.step.level(pattern)?));
         }
     }
     None
@@ -165,6 +232,15 @@ impl Places<'_> {
         self.ranges.extend(missing.iter().map(any));
         let (least, most) = &mut self.ranges[at];
         (*least, *most) = (first.max(*least), last.min(*most));
+    }
+
+    /// The ranges without the bytes that begin a colour, behind which the text would go on.
+    fn without_controls(self) -> Vec<(u8, u8)> {
+        let each = self.ranges.iter().zip(self.line);
+        let range = |(&(least, most), &byte): (&(u8, u8), &u8)| {
+            if byte < b' ' { (byte, byte) } else { (least.max(b' '), most) }
+        };
+        each.map(range).collect()
     }
 
     /// Takes a byte out of the range of a place, which the line does not have there.
@@ -273,6 +349,11 @@ mod tests {
                 &[r#"{"time": "2026-01-02T13:04:06.999Z", "level": "warn", "n": 1}"#],
                 &[r#"{"time": "2026-01-02T03:04:05.123Z", "level": "info"}"#, "{"],
             ),
+            (
+                r#"{"time":"2026-01-02T03:04:05.123Z","level":"warn","id":1,"path":"/a/b"}"#,
+                &[r#"{"time":"2026-01-02T03:04:05.123Z","level":"warn","id":22,"msg":"a b"}"#],
+                &[r#"{"time":"2026-01-02T03:04:05.123Z","level":"info"}"#],
+            ),
             ("[12:00:00] [main/WARN]: text", &["[23:59:59] [main/WARN]: \t"], &["\t[main/WARN]"]),
         ] {
             let mut shapes = LevelShapes::default();
@@ -345,6 +426,23 @@ mod tests {
                 let fits: Vec<Vec<u8>> =
                     lines.iter().filter(|line| filter.accepts(line)).cloned().collect();
                 prop_assert_eq!(found, fits);
+            }
+            // The same lines with colours, some between the bytes that state the level.
+            let is_text = |line: &&Vec<u8>| line.iter().all(|byte| (b' '..=b'~').contains(byte) || *byte == b'\t');
+            let plain: Vec<&Vec<u8>> = lines.iter().filter(is_text).collect();
+            let coloured = |(nth, line): (usize, &&Vec<u8>)| {
+                let at = [0, 4, 24, 28, 200][nth % 5].min(line.len());
+                let colour = ["\x1b[1m", "\x1b[31m", "\x1b[38;5;9m", "\x1b[0K"][nth % 4];
+                [&line[..at], format!("{colour}\x1b[3{}m", nth % 10).as_bytes(), &line[at..], b"\x1b[m\n"].concat()
+            };
+            let coloured: Vec<Vec<u8>> = plain.iter().enumerate().map(coloured).collect();
+            let mut shapes = LevelShapes::default();
+            for _ in 0..2 {
+                let mut found = Vec::new();
+                filter.for_each_coloured_line(&coloured.concat(), &mut shapes, |at| found.push(at));
+                let start = |nth: usize| coloured[..nth].iter().map(Vec::len).sum::<usize>();
+                let fits = plain.iter().enumerate().filter(|(_, line)| filter.accepts(line));
+                prop_assert_eq!(found, fits.map(|(nth, _)| start(nth)).collect::<Vec<_>>());
             }
         }
     }

@@ -19,6 +19,7 @@ use crate::render::Level;
 use crate::search::level_shapes::LevelShapes;
 use crate::search::needles::{NeedleSearch, Needles};
 use crate::search::pattern::{builder, is_match};
+use crate::search::plain::without_colours;
 
 /// The rules as JSON: a list of `{"level","pattern"}`. A row has the level of the first rule whose
 /// pattern matches it. A rule without `level` has named groups for its levels (`error1`,
@@ -262,6 +263,38 @@ impl LevelFilter {
             }
             at = end + 1;
         }
+    }
+
+    /// Calls `on_match` with the start of each line of the level. The lines are text with colours.
+    pub(super) fn for_each_coloured_line(
+        self,
+        text: &[u8],
+        shapes: &mut LevelShapes,
+        mut on_match: impl FnMut(usize),
+    ) {
+        let (mut at, mut lines, mut without) = (0, 0, 0);
+        while at < text.len() {
+            let known = shapes.level_of(&text[at..]);
+            let told = at + known.map_or(0, |(_, len)| len);
+            let end = memchr::memchr(b'\n', &text[told..]).map_or(text.len(), |len| told + len + 1);
+            let level = known.map(|(level, _)| level).or_else(|| {
+                let line = &text[at..end];
+                let plain = without_colours(line).text;
+                let plain = plain.strip_suffix(b"\n").unwrap_or(&plain);
+                if let Some(stated) = first_level(stating_steps(), plain) {
+                    shapes.learn_coloured(line, plain);
+                    return Some(stated);
+                }
+                without += 1;
+                is_match(self.candidates(), plain).then(|| level_of(plain)).flatten()
+            });
+            if level.is_some_and(|level| self.includes(level)) {
+                on_match(at);
+            }
+            lines += 1;
+            at = end;
+        }
+        shapes.count_coloured(lines, without);
     }
 
     /// A place in the first line from the one at `at` on that may have the level.

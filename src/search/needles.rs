@@ -1,6 +1,8 @@
 //! Texts of which every match of a pattern has one in it, so that a search for many texts at once finds
 //! the few lines that a pattern has to be tried on.
 
+use std::collections::BTreeMap;
+
 use aho_corasick::Span;
 use aho_corasick::packed::{Config, Searcher};
 use memchr::memmem;
@@ -9,25 +11,40 @@ use regex_syntax::hir::{Class, Hir, HirKind, Look};
 /// More texts are not worth a search.
 const TEXTS_MAX: usize = 48;
 /// So many bytes of a text are looked for.
+const PART_BYTES_MIN: usize = 3;
 const PART_BYTES_MAX: usize = 4;
+/// A text that is found as often as this, for each byte, costs as much as one more text does.
+const RATE_PER_TEXT: f64 = 4e-6;
 /// The most texts that are looked for at once.
 const GROUP_MAX: usize = 32;
 
 /// The texts of which one is in each match of the pattern, before which a newline stands if it begins
 /// with a line. None if there are no such texts.
 pub(super) fn needles(hir: &Hir) -> Option<Vec<Vec<u8>>> {
+    rarest(hir, rate_of_part)
+}
+
+/// The same if the texts are looked for in full length.
+pub(super) fn whole_needles(hir: &Hir) -> Option<Vec<Vec<u8>>> {
+    rarest(hir, rate)
+}
+
+/// About how often a text is found in logs.
+type Rate = fn(&[u8]) -> f64;
+
+fn rarest(hir: &Hir, rate: Rate) -> Option<Vec<Vec<u8>>> {
     let whole = texts(hir).filter(|texts| is_usable(texts));
     let inner = match hir.kind() {
-        HirKind::Concat(subs) => of_parts(subs),
+        HirKind::Concat(subs) => of_parts(subs, rate),
         HirKind::Alternation(subs) => {
-            let each: Option<Vec<_>> = subs.iter().map(needles).collect();
+            let each: Option<Vec<_>> = subs.iter().map(|sub| rarest(sub, rate)).collect();
             each.map(|each| each.concat()).filter(|texts| is_usable(texts))
         }
-        HirKind::Repetition(repeated) if repeated.min > 0 => needles(&repeated.sub),
-        HirKind::Capture(group) => needles(&group.sub),
+        HirKind::Repetition(repeated) if repeated.min > 0 => rarest(&repeated.sub, rate),
+        HirKind::Capture(group) => rarest(&group.sub, rate),
         _ => None,
     };
-    best(whole.into_iter().chain(inner))
+    best(whole.into_iter().chain(inner), rate)
 }
 
 /// Whether each text says something: a newline is before each line.
@@ -36,7 +53,7 @@ fn is_usable(texts: &[Vec<u8>]) -> bool {
 }
 
 /// The best needles of the parts that follow each other, and of what neighbours are together.
-fn of_parts(parts: &[Hir]) -> Option<Vec<Vec<u8>>> {
+fn of_parts(parts: &[Hir], rate: Rate) -> Option<Vec<Vec<u8>>> {
     let mut found = Vec::new();
     let mut run: Vec<Vec<u8>> = vec![Vec::new()];
     for part in parts {
@@ -51,11 +68,11 @@ fn of_parts(parts: &[Hir]) -> Option<Vec<Vec<u8>>> {
         found.push(std::mem::replace(&mut run, vec![Vec::new()]));
         match texts(part) {
             Some(texts) => run = texts,
-            None => found.extend(needles(part)),
+            None => found.extend(rarest(part, rate)),
         }
     }
     found.push(run);
-    best(found.into_iter().filter(|texts| is_usable(texts)))
+    best(found.into_iter().filter(|texts| is_usable(texts)), rate)
 }
 
 /// The first bytes of a repetition that cannot be empty.
@@ -82,7 +99,10 @@ fn texts(hir: &Hir) -> Option<Vec<Vec<u8>>> {
             let bytes = class.ranges().iter().flat_map(|range| range.start()..=range.end());
             bytes.take(TEXTS_MAX + 1).map(|byte| vec![byte]).collect()
         }
-        HirKind::Class(Class::Unicode(_)) => return None,
+        HirKind::Class(Class::Unicode(class)) => {
+            let chars = class.ranges().iter().flat_map(|range| range.start()..=range.end());
+            chars.take(TEXTS_MAX + 1).map(|char| char.to_string().into_bytes()).collect()
+        }
         HirKind::Look(Look::StartLF) => vec![b"\n".to_vec()],
         HirKind::Look(_) => vec![Vec::new()],
         HirKind::Repetition(repeated) if repeated.max == Some(1) && repeated.min == 0 => {
@@ -119,19 +139,30 @@ fn joined(one: &[u8], other: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
-fn best(all: impl IntoIterator<Item = Vec<Vec<u8>>>) -> Option<Vec<Vec<u8>>> {
+fn best(all: impl IntoIterator<Item = Vec<Vec<u8>>>, rate: Rate) -> Option<Vec<Vec<u8>>> {
     let cost = |texts: &Vec<Vec<u8>>| -> f64 { texts.iter().map(|text| rate(text)).sum() };
     all.into_iter().min_by(|one, other| cost(one).total_cmp(&cost(other)))
 }
 
-/// About how often a text is found in logs: as often as its most telling part.
-fn rate(text: &[u8]) -> f64 {
-    telling(text).iter().map(rate_of_byte).product()
+/// The rate of the most telling part of a text.
+fn rate_of_part(text: &[u8]) -> f64 {
+    rate(telling(text))
 }
+
+fn rate(text: &[u8]) -> f64 {
+    let common = text.windows(2).filter(|pair| COMMON_PAIRS.contains(&[pair[0], pair[1]])).count();
+    text.iter().map(rate_of_byte).product::<f64>() * 4f64.powi(common as i32)
+}
+
+/// The pairs of letters that are most frequent in English.
+const COMMON_PAIRS: [[u8; 2]; 30] = [
+    *b"th", *b"he", *b"in", *b"er", *b"an", *b"re", *b"on", *b"at", *b"en", *b"nd", *b"ti", *b"es",
+    *b"or", *b"te", *b"of", *b"ed", *b"is", *b"it", *b"al", *b"ar", *b"st", *b"to", *b"nt", *b"ng",
+    *b"se", *b"io", *b"le", *b"ve", *b"co", *b"me",
+];
 
 /// The most telling part of a text.
 fn telling(text: &[u8]) -> &[u8] {
-    let rate = |part: &&[u8]| part.iter().map(rate_of_byte).product::<f64>();
     let parts = text.windows(text.len().clamp(1, PART_BYTES_MAX));
     parts.min_by(|one, other| rate(one).total_cmp(&rate(other))).unwrap_or(text)
 }
@@ -146,32 +177,76 @@ fn rate_of_byte(byte: &u8) -> f64 {
     }
 }
 
+/// Short texts of which one is in each of these, as few and as rare ones as can be found quickly.
+fn parts_of(texts: &[Vec<u8>]) -> Vec<&[u8]> {
+    let texts = without_longer(texts.iter().map(Vec::as_slice).collect());
+    let mut all: BTreeMap<&[u8], Vec<usize>> = BTreeMap::new();
+    // Texts of one length are looked for together.
+    let least = if texts.len() > GROUP_MAX { PART_BYTES_MIN } else { PART_BYTES_MAX };
+    for (nth, text) in texts.iter().enumerate() {
+        let lens = text.len().min(least)..=text.len().min(PART_BYTES_MAX);
+        for part in lens.flat_map(|len| text.windows(len)) {
+            all.entry(part).or_default().push(nth);
+        }
+    }
+    let (mut parts, mut is_open) = (Vec::new(), vec![true; texts.len()]);
+    while is_open.contains(&true) {
+        let gain = |part: &[u8]| {
+            let count = all[part].iter().filter(|&&nth| is_open[nth]).count() as f64;
+            count / (1.0 + rate(part) / RATE_PER_TEXT)
+        };
+        let gains = all.keys().map(|&part| (gain(part), part));
+        let best = gains.max_by(|(one, _), (other, _)| one.total_cmp(other));
+        let Some((_, part)) = best else { break };
+        all[part].iter().for_each(|&nth| is_open[nth] = false);
+        parts.push(part);
+    }
+    without_longer(parts)
+}
+
+/// The texts that have no other one in them.
+fn without_longer(mut texts: Vec<&[u8]>) -> Vec<&[u8]> {
+    texts.sort_unstable();
+    texts.dedup();
+    let all = texts.clone();
+    let has_other =
+        |text: &[u8]| all.iter().any(|other| *other != text && memmem::find(text, other).is_some());
+    texts.retain(|text| !has_other(text));
+    texts
+}
+
 /// Searches for many texts at once.
 #[derive(Debug)]
 pub(super) struct NeedleSearch {
     /// Texts of about the same length are quick to tell from others.
     groups: Vec<Searcher>,
+    texts: Vec<Vec<u8>>,
 }
 
 impl NeedleSearch {
     /// A search for the needles of patterns. None if one of these has none, or if this processor cannot
     /// search so.
     pub(super) fn new<'h>(patterns: impl IntoIterator<Item = &'h Hir>) -> Option<Self> {
-        let each = patterns.into_iter().map(needles).collect::<Option<Vec<_>>>()?.concat();
-        let mut parts: Vec<&[u8]> = each.iter().map(|text| telling(text)).collect();
-        parts.sort_unstable();
-        parts.dedup();
-        let all = parts.clone();
-        let has_other = |text: &[u8]| {
-            all.iter().any(|other| *other != text && memmem::find(text, other).is_some())
-        };
-        parts.retain(|text| !has_other(text));
-        parts.sort_by_key(|text| text.len());
-        let same_length = parts.chunk_by(|one, next| one.len() == next.len());
-        let groups = same_length.flat_map(|texts| texts.chunks(GROUP_MAX)).map(|texts| {
+        Self::of(&patterns.into_iter().map(needles).collect::<Option<Vec<_>>>()?.concat())
+    }
+
+    /// A search for texts. None if this processor cannot search so.
+    pub(super) fn of(texts: &[Vec<u8>]) -> Option<Self> {
+        let mut parts = parts_of(texts);
+        parts.sort_by_key(|part| part.len());
+        // Of texts that are looked for together, only as much as the shortest has tells them from others.
+        let (short, long) =
+            parts.split_at(parts.partition_point(|part| part.len() < PART_BYTES_MIN));
+        let groups = short.chunks(GROUP_MAX).chain(long.chunks(GROUP_MAX)).map(|texts| {
             Config::new().heuristic_pattern_limits(false).builder().extend(texts).build()
         });
-        Some(Self { groups: groups.collect::<Option<_>>()? })
+        let groups = groups.collect::<Option<_>>()?;
+        Some(Self { groups, texts: parts.into_iter().map(<[u8]>::to_vec).collect() })
+    }
+
+    /// What is looked for: a part of each text.
+    pub(super) fn texts(&self) -> impl Iterator<Item = &[u8]> {
+        self.texts.iter().map(Vec::as_slice)
     }
 
     /// The needles in a text, to be asked for in order.

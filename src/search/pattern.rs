@@ -15,6 +15,7 @@ use regex_syntax::ast::parse::ParserBuilder;
 use crate::render::Level;
 use crate::search::level_shapes::LevelShapes;
 use crate::search::levels::LevelFilter;
+use crate::search::prefilter::{self, Glance, Prefilter};
 use crate::structure::{BadCondition, FieldFilter};
 
 /// The longest pattern, in bytes.
@@ -28,6 +29,9 @@ const NEST_MAX: u32 = 50;
 /// The most matches that are counted and shown in one row. For some patterns each match costs a
 /// search of the whole row.
 pub const ROW_MATCHES_MAX: usize = 500;
+
+/// A shorter text may be searched as a line of its own.
+const LONE_BYTES_MAX: usize = 512;
 
 /// A pattern and its options, as a request names them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -69,6 +73,7 @@ pub struct Pattern {
     text: Option<RegexMatcher>,
     /// The same if it is nothing but bytes.
     bytes: Option<Finder<'static>>,
+    prefilter: Option<Prefilter>,
     level: Option<LevelFilter>,
     fields: Option<FieldFilter>,
     invert: bool,
@@ -94,7 +99,9 @@ impl Pattern {
         let is_bytes = !spec.is_regex && spec.has_case && !spec.is_word;
         let bytes = spec.pattern.as_ref().filter(|_| is_bytes);
         let bytes = bytes.map(|bytes| Finder::new(bytes).into_owned());
-        Ok(Self { text, bytes, level, fields, invert: spec.invert })
+        let sought = spec.pattern.as_deref().filter(|_| !spec.invert);
+        let prefilter = sought.and_then(|pattern| Prefilter::new(pattern, spec));
+        Ok(Self { text, bytes, prefilter, level, fields, invert: spec.invert })
     }
 
     /// Whether a row with this text matches.
@@ -104,6 +111,12 @@ impl Pattern {
             Some(matcher) => is_match(matcher, text) != self.invert && self.fits(text),
             None => self.fits(text) != self.invert,
         }
+    }
+
+    /// The level, if a row of it matches.
+    fn only_level(&self) -> Option<LevelFilter> {
+        let is_all = !self.invert && self.text.is_none() && self.fields.is_none();
+        self.level.filter(|_| is_all)
     }
 
     /// Whether it matches the rows that do not fit the spec.
@@ -235,15 +248,39 @@ impl Default for LineMatcher {
 }
 
 impl LineMatcher {
-    /// Calls `on_row` with a place in each matching line, and the number of matches in the line.
+    /// A quick look at whole lines.
+    pub(super) fn glance(&self, pattern: &Pattern, lines: &[u8]) -> Glance {
+        match &pattern.prefilter {
+            Some(prefilter) => prefilter.glance(lines),
+            None if pattern.only_level().is_some() && self.shapes.are_usual() => {
+                prefilter::glance(lines)
+            }
+            None => Glance::Unknown,
+        }
+    }
+
+    /// Calls `on_row` with a place in each matching line, and the number of matches in the line. The
+    /// text has colours only if [`glance`](Self::glance) told so.
     pub(super) fn for_each_row(
         &mut self,
         pattern: &Pattern,
         text: &[u8],
+        has_colours: bool,
         mut on_row: impl FnMut(usize, usize),
     ) {
+        if let Some(level) = pattern.only_level().filter(|_| has_colours) {
+            return level.for_each_coloured_line(text, &mut self.shapes, |at| on_row(at, 1));
+        }
         if let Some(bytes) = pattern.only_bytes() {
             return count_bytes(bytes, text, on_row);
+        }
+        let line = text.strip_suffix(b"\n").unwrap_or(text);
+        // A search of many lines takes more preparation.
+        if text.len() <= LONE_BYTES_MAX && memchr::memchr(b'\n', line).is_none() {
+            if pattern.accepts(line) && !text.is_empty() {
+                on_row(0, pattern.count(line));
+            }
+            return;
         }
         self.for_each_line(pattern, text, |at, line| {
             on_row(at, pattern.count(line));
@@ -361,7 +398,7 @@ mod tests {
             let pattern = Pattern::new(&spec).unwrap();
             let text = lines.join("\n") + if is_ended { "\n" } else { "" };
             let mut found = Vec::new();
-            LineMatcher::default().for_each_row(&pattern, text.as_bytes(), |at, matches| {
+            LineMatcher::default().for_each_row(&pattern, text.as_bytes(), false, |at, matches| {
                 let line = text.get(..at).unwrap().matches('\n').count();
                 found.push((line, matches));
             });

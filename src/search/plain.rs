@@ -63,6 +63,14 @@ const BLOCK: usize = 256;
 /// How many bytes there must be behind a block.
 const BLOCK_TAIL: usize = 1 + STAMP_HINTS[2];
 
+/// Whether no line has a stamp, and none is so long that it may be several rows. Lines of text only.
+pub(super) fn has_no_stamps(lines: &[u8]) -> bool {
+    let first = &lines[..memchr::memchr(b'\n', lines).unwrap_or(lines.len())];
+    text_len::<false>(lines) == lines.len()
+        && stamped_line(first).is_none()
+        && short_lines(lines).len() == lines.len()
+}
+
 /// How far bytes are text whose lines, but for the first, cannot begin with a stamp. With `SIMPLE`
 /// only printable ASCII, tabs and newlines are text. Else so is all that [`is_harmless`]. Either all
 /// bytes, or a multiple of [`BLOCK`].
@@ -230,7 +238,7 @@ pub(super) fn without_colours(bytes: &[u8]) -> PlainText<'_> {
 
 /// The length of a sequence that shows nothing: a colour, an erase to the end of the line, or a
 /// carriage return before a newline.
-fn invisible_len(bytes: &[u8]) -> Option<usize> {
+pub(super) fn invisible_len(bytes: &[u8]) -> Option<usize> {
     match bytes {
         [b'\r', b'\n', ..] => Some(1),
         [b'\x1b', b'[', rest @ ..] => {

@@ -16,7 +16,8 @@ use crate::log::Offset;
 use crate::log::file::Read;
 use crate::render::{Row, SCREEN_ROWS, Terminal};
 use crate::search::plain::{self, PlainText};
-use crate::search::{Snapshot, rows};
+use crate::search::prefilter::Glance;
+use crate::search::{Snapshot, rows, skim};
 use crate::wire::frame::Form;
 
 /// The unit in which a log is read.
@@ -28,11 +29,20 @@ const OPENED_BYTES_MAX: usize = 64 * 1024;
 /// The approximate size of the pieces that a terminal is fed.
 const FEED_BYTES: usize = 16 * 1024;
 
+/// How many bytes are looked at before lines are passed over: as many as the processor has close by.
+const SKIMMED_BYTES: usize = 32 * 1024;
+
 /// Receives the rows of a scan. Each method may break at the first row that it does not accept.
 pub(super) trait RowSink {
     /// Whether it has enough for now.
     fn is_full(&self) -> bool {
         false
+    }
+
+    /// A quick look at whole lines, to tell which of them it ignores, whatever is around them. If it
+    /// tells that they are coloured, it gets these lines with their colours.
+    fn glance(&mut self, _lines: &[u8]) -> Glance {
+        Glance::Unknown
     }
 
     /// A row, which ends at `end`.
@@ -48,6 +58,8 @@ pub(super) struct PlainLines<'s> {
     pub(super) raw: Text<'s>,
     /// The shown text.
     pub(super) text: &'s [u8],
+    /// The text has colours in it, as the sink wants them.
+    pub(super) has_colours: bool,
     /// A terminal whose position is before the lines. It can be fed any of them, in order. Their
     /// colours are right unless the scan strips colours.
     pub(super) terminal: &'s Terminal,
@@ -270,15 +282,21 @@ impl Scan {
     /// Consumes some of the next bytes, and returns how many.
     fn step(&mut self, next: Text<'_>, is_last: bool, sink: &mut impl RowSink) -> usize {
         let bytes = next.bytes();
-        if self.snapshot.is_enveloped() {
-            if self.terminal.is_at_rest() && self.snapshot.encoding() == Encoding::UTF_8 {
+        let is_at_rest = self.terminal.is_at_rest();
+        if self.snapshot.is_enveloped() && !self.is_bare(bytes) {
+            if is_at_rest && self.snapshot.encoding() == Encoding::UTF_8 {
                 let taken = self.step_envelopes(next, is_last, sink);
                 if taken > 0 {
                     return taken;
                 }
             }
-        } else if self.terminal.is_at_rest() {
+        } else if is_at_rest {
             let end = if is_last { bytes.len() } else { after_last_line(bytes) };
+            let settled = if is_last { end } else { before_last_lines(&bytes[..end]).len() };
+            let passed = self.pass_over(next, settled, sink);
+            if passed > 0 {
+                return passed;
+            }
             let rendition = self.terminal.rendition();
             let PlainText { len, text } =
                 plain::lines(&bytes[..end], self.strips_colours, rendition);
@@ -298,6 +316,59 @@ impl Scan {
         let len = Some(after_last_line(piece)).filter(|&len| len > 0).unwrap_or(piece.len());
         self.feed(next.slice(0..len), sink);
         len
+    }
+
+    /// Whether none of the next lines of what may be a container runtime's log is an envelope.
+    fn is_bare(&self, bytes: &[u8]) -> bool {
+        self.snapshot.encoding() == Encoding::UTF_8
+            && envelope::are_bare(&bytes[..after_last_line(bytes)])
+    }
+
+    /// Consumes the next lines as far as the sink ignores them, and the few between them that it may
+    /// not. No later byte changes the lines before `end`. Returns how many bytes they have.
+    fn pass_over(&mut self, next: Text<'_>, end: usize, sink: &mut impl RowSink) -> usize {
+        let bytes = next.bytes();
+        let mut passed = 0;
+        while self.strips_colours && !self.is_done() {
+            let rest = &bytes[passed..end];
+            let lines = &rest[..after_last_line(&rest[..rest.len().min(SKIMMED_BYTES)])];
+            let behind = passed + lines.len();
+            let offset_behind = next.place().plus(behind).offset();
+            // The line behind them may be joined with the last one.
+            let ends_here = !skim::may_begin_joined(&bytes[behind..]);
+            if lines.is_empty() || !ends_here || offset_behind > self.rows.to.0 {
+                break;
+            }
+            let starts = match sink.glance(lines) {
+                Glance::Few(starts) => starts,
+                Glance::Coloured => {
+                    self.emit(next.slice(passed..behind), lines, true, sink);
+                    passed = behind;
+                    continue;
+                }
+                Glance::Unknown => break,
+            };
+            self.rows.flush(usize::MAX, self.at, sink);
+            for start in starts {
+                let line = passed + start..passed + start + line_len(&lines[start..]);
+                let rendition = self.terminal.rendition();
+                let PlainText { len, text } = plain::lines(&bytes[line.clone()], true, rendition);
+                if len < line.len() {
+                    self.pass_to(next.place().plus(line.start).offset());
+                    return line.start;
+                }
+                self.emit_plain(next.slice(line), &text, sink);
+            }
+            self.pass_to(offset_behind);
+            passed = behind;
+        }
+        passed
+    }
+
+    /// Leaves out lines, the last of which ends here.
+    fn pass_to(&mut self, offset: u64) {
+        self.at = Offset(offset);
+        self.terminal.pass(offset);
     }
 
     /// Consumes the next lines of a container runtime, if they need no terminal. Returns how many
@@ -320,8 +391,13 @@ impl Scan {
 
     /// Emits lines without feeding them to the terminal.
     fn emit_plain(&mut self, raw: Text<'_>, text: &[u8], sink: &mut impl RowSink) {
+        self.emit(raw, text, false, sink);
+    }
+
+    /// The same for lines with or without their colours.
+    fn emit(&mut self, raw: Text<'_>, text: &[u8], has_colours: bool, sink: &mut impl RowSink) {
         self.rows.flush(usize::MAX, self.at, sink);
-        let lines = PlainLines { raw, text, terminal: &self.terminal };
+        let lines = PlainLines { raw, text, has_colours, terminal: &self.terminal };
         let (_, lines) = lines.split(self.rows.from);
         let (lines, behind) = lines.split(self.rows.to);
         if self.rows.stopped.is_none() && !lines.raw.is_empty() {
@@ -330,8 +406,7 @@ impl Scan {
         if !behind.raw.is_empty() {
             self.rows.stopped.get_or_insert(self.rows.to);
         }
-        self.at = Offset(raw.end());
-        self.terminal.pass(self.at.0);
+        self.pass_to(raw.end());
     }
 
     /// Feeds the terminal, and emits the rows that are final then.

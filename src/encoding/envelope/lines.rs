@@ -47,7 +47,7 @@ pub fn open_line(line: &[u8]) -> Option<OpenedLine<'_>> {
 #[must_use]
 pub fn open_lines(bytes: &[u8]) -> OpenedLines {
     let whole = memchr::memrchr(b'\n', bytes).map_or(0, |newline| newline + 1);
-    if is_bare(&bytes[..whole]) {
+    if are_bare(&bytes[..whole]) {
         return OpenedLines { len: whole, text: bytes[..whole].to_vec() };
     }
     let mut opened = OpenedLines { len: 0, text: Vec::with_capacity(bytes.len()) };
@@ -84,7 +84,8 @@ pub fn open_lines(bytes: &[u8]) -> OpenedLines {
 
 /// Whether no line can be an envelope, as in a program's own JSON that begins like one. This is many
 /// times as fast as an attempt to read each line.
-fn is_bare(lines: &[u8]) -> bool {
+#[must_use]
+pub fn are_bare(lines: &[u8]) -> bool {
     let may_begin =
         |byte: Option<&u8>| byte.is_some_and(|byte| *byte == 0 || byte.is_ascii_digit());
     let mut newlines = memchr::memchr_iter(b'\n', lines);

@@ -18,7 +18,7 @@ mod time;
 mod unwrapper;
 
 pub use join::{JOIN_LINES_MAX, Joined};
-pub use lines::{OpenedLine, OpenedLines, open_line, open_lines};
+pub use lines::{OpenedLine, OpenedLines, are_bare, open_line, open_lines};
 pub(crate) use time::days;
 pub use unwrapper::{Piece, Unwrapper};
 
