@@ -118,17 +118,24 @@ impl Sink for Counted {
     }
 }
 
-/// The search engine alone, on the bytes of the file: the best possible speed.
-fn engine(log: &Path, search: &Search) -> Option<Turn> {
-    let matcher: RegexMatcher = RegexMatcherBuilder::new()
+fn matcher(search: &Search) -> RegexMatcher {
+    RegexMatcherBuilder::new()
         .line_terminator(Some(b'\n'))
         .multi_line(true)
         .fixed_strings(!search.is_regex)
         .case_insensitive(!search.has_case)
         .build(search.pattern)
-        .unwrap();
-    let mut searcher =
-        SearcherBuilder::new().line_number(false).binary_detection(BinaryDetection::none()).build();
+        .unwrap()
+}
+
+fn searcher() -> Searcher {
+    SearcherBuilder::new().line_number(false).binary_detection(BinaryDetection::none()).build()
+}
+
+/// The search engine alone, which reads the file by itself.
+fn engine(log: &Path, search: &Search) -> Option<Turn> {
+    let matcher = matcher(search);
+    let mut searcher = searcher();
     alone(size(log), || {
         let mut counted = Counted(0);
         searcher.search_reader(matcher, File::open(log).unwrap(), &mut counted).unwrap();
@@ -155,6 +162,24 @@ fn blocks(log: &Path, mut look: impl FnMut(&[u8]) -> u64) -> u64 {
 /// What every reader of lines does at least: it reads the file and counts the newlines.
 fn bare_loop(log: &Path) -> Option<Turn> {
     alone(size(log), || blocks(log, |block| memchr::memchr_iter(b'\n', block).count() as u64))
+}
+
+/// What every search does at least: it reads the file in blocks, as the server does, and looks for the
+/// pattern in each of them with the same engine.
+fn search_loop(log: &Path, search: &Search) -> Option<Turn> {
+    if !search.is_regex && search.has_case {
+        let finder = memchr::memmem::Finder::new(search.pattern);
+        return alone(size(log), || blocks(log, |block| finder.find_iter(block).count() as u64));
+    }
+    let matcher = matcher(search);
+    let mut searcher = searcher();
+    alone(size(log), || {
+        blocks(log, |block| {
+            let mut counted = Counted(0);
+            searcher.search_slice(&matcher, block, &mut counted).unwrap();
+            counted.0
+        })
+    })
 }
 
 /// A parser of JSON, which skips one value for each line.
@@ -248,6 +273,7 @@ fn find(stage: &Stage) {
             let query = search.query();
             let mut contenders = builds.contenders(&log, "find", &query);
             contenders.push(Contender::new("engine alone", || engine(&log, search)));
+            contenders.push(Contender::new("bare loop", || search_loop(&log, search)));
             contenders.extend(["rg", "grep"].map(|name| peer(name, search, &log)));
             if nth == 0 {
                 print_heads("what", &contenders);
@@ -257,6 +283,8 @@ fn find(stage: &Stage) {
             print_contest(search.name, &mut contenders, agree);
             let what = format!("finding {} in a log {kind}", search.name);
             note_contest(&what, &contenders, Some("engine alone"), Goal::RatioAtLeast(0.8));
+            let what = format!("{what}, as a bare loop");
+            note_contest(&what, &contenders, Some("bare loop"), Goal::RatioAtLeast(0.8));
             if nth == 0 && !is_coloured {
                 note_each("a rare text in 1 GiB, by", &contenders);
             }
