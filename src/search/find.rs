@@ -339,6 +339,23 @@ mod tests {
         "\x1b[31;1mERR\x1b[0mOR\n",
     ];
 
+    #[test]
+    fn a_line_that_the_next_one_continues_is_not_passed_over() {
+        let joined = UNUSUAL[9];
+        let first = joined.find('\n').unwrap() + 1;
+        // At each place of the second line the bytes that are looked at together may end.
+        for before in (0..joined.len() - first).step_by(5) {
+            let line = usual(0);
+            let (bytes, rest) = (32 * 1024 - first - before, "a line\n".repeat(100));
+            let head = line.repeat((bytes - 1) / line.len())
+                + &"x".repeat((bytes - 1) % line.len())
+                + "\n";
+            let (snapshot, _directory) = snapshot_of((head + joined + &rest).as_bytes());
+            let spec = PatternSpec { has_case: true, ..text("needle") };
+            assert_eq!(find(&snapshot, &spec, ALL).take(), [(bytes as u64, 1)], "{before}");
+        }
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
         #[test]

@@ -71,6 +71,13 @@ pub(super) fn has_no_stamps(lines: &[u8]) -> bool {
         && short_lines(lines).len() == lines.len()
 }
 
+/// The text of a line of ASCII text with colours. None if that may not be what is shown.
+pub(super) fn text_of(line: &[u8]) -> Option<Cow<'_, [u8]>> {
+    let is_row = line.len() < LINE_BYTES_MAX && stamped_line(line).is_none();
+    let plain = is_row.then(|| without_colours(line))?;
+    (plain.len == line.len()).then_some(plain.text)
+}
+
 /// How far bytes are text whose lines, but for the first, cannot begin with a stamp. With `SIMPLE`
 /// only printable ASCII, tabs and newlines are text. Else so is all that [`is_harmless`]. Either all
 /// bytes, or a multiple of [`BLOCK`].

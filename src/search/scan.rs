@@ -32,6 +32,9 @@ const FEED_BYTES: usize = 16 * 1024;
 /// How many bytes are looked at before lines are passed over: as many as the processor has close by.
 const SKIMMED_BYTES: usize = 32 * 1024;
 
+/// After so many steps in which no lines could be passed over, only one in so many tries to.
+const VAIN_GLANCES_MAX: usize = 8;
+
 /// Receives the rows of a scan. Each method may break at the first row that it does not accept.
 pub(super) trait RowSink {
     /// Whether it has enough for now.
@@ -160,6 +163,8 @@ pub(super) struct Scan {
     rows: PendingRows,
     /// Treat lines of text with colours as plain, and drop their colours.
     strips_colours: bool,
+    /// The steps since lines could be passed over.
+    vain_glances: usize,
 }
 
 /// The rows on their way to the sink.
@@ -216,6 +221,7 @@ impl Scan {
             rows: PendingRows { pending, from, to, stopped },
             // Rows of text need no colours. What was written has them as text.
             strips_colours: form == Form::TextRows,
+            vain_glances: 0,
         })
     }
 
@@ -236,6 +242,8 @@ impl Scan {
         let mut block = Block::default();
         while !self.is_done() && !sink.is_full() && Instant::now() < until {
             if block.rest().bytes().len() < FEED_BYTES && block.end < self.snapshot.end {
+                // So that the next one takes its place in the memory that is close by.
+                drop(std::mem::take(&mut block));
                 block = match self.read()? {
                     Ok(block) => block,
                     Err(nuls_to) => {
@@ -292,10 +300,16 @@ impl Scan {
             }
         } else if is_at_rest {
             let end = if is_last { bytes.len() } else { after_last_line(bytes) };
-            let settled = if is_last { end } else { before_last_lines(&bytes[..end]).len() };
-            let passed = self.pass_over(next, settled, sink);
-            if passed > 0 {
-                return passed;
+            self.vain_glances += 1;
+            if self.vain_glances < VAIN_GLANCES_MAX
+                || self.vain_glances.is_multiple_of(VAIN_GLANCES_MAX)
+            {
+                let settled = if is_last { end } else { before_last_lines(&bytes[..end]).len() };
+                let passed = self.pass_over(next, settled, sink);
+                if passed > 0 {
+                    self.vain_glances = 0;
+                    return passed;
+                }
             }
             let rendition = self.terminal.rendition();
             let PlainText { len, text } =
@@ -351,12 +365,10 @@ impl Scan {
             self.rows.flush(usize::MAX, self.at, sink);
             for start in starts {
                 let line = passed + start..passed + start + line_len(&lines[start..]);
-                let rendition = self.terminal.rendition();
-                let PlainText { len, text } = plain::lines(&bytes[line.clone()], true, rendition);
-                if len < line.len() {
+                let Some(text) = plain::text_of(&bytes[line.clone()]) else {
                     self.pass_to(next.place().plus(line.start).offset());
                     return line.start;
-                }
+                };
                 self.emit_plain(next.slice(line), &text, sink);
             }
             self.pass_to(offset_behind);

@@ -140,23 +140,37 @@ impl Look<'_> {
         if !are_colours && !self.are_invisible(at, escapes) {
             return false;
         }
-        let (mut left, mut ends, mut may_split) = (escapes, ends, false);
+        let (mut left, mut is_first) = (escapes, false);
         while left != 0 {
-            let place = at + left.trailing_zeros() as usize;
-            // No text that is sought has a newline.
-            let before = self.lines[..place].last().copied().unwrap_or(b'\n');
-            // Behind another colour, or one that ends elsewhere, the text has to be looked for.
-            let behind = self.lines.get(at + ends.trailing_zeros() as usize + 1);
-            let behind = behind.filter(|&&behind| are_colours && behind != 0x1b);
-            let may_be_pair = behind.is_none_or(|&behind| self.neighbours.has(before, behind));
-            may_split |= self.neighbours.first[usize::from(before)] & may_be_pair;
+            let before = self.before(at + left.trailing_zeros() as usize);
+            is_first |= self.neighbours.first[usize::from(before)];
             left &= left - 1;
-            ends &= ends.wrapping_sub(1);
         }
-        if may_split {
+        if is_first && (!are_colours || self.may_be_pairs(at, escapes, ends)) {
             self.look_for_splits(at, escapes);
         }
         true
+    }
+
+    /// The byte before a place. No text that is sought has a newline.
+    #[inline(always)]
+    fn before(&self, place: usize) -> u8 {
+        self.lines[..place].last().copied().unwrap_or(b'\n')
+    }
+
+    /// Whether the bytes around one of these colours are a pair, or another colour is behind one.
+    #[inline(always)]
+    fn may_be_pairs(&self, at: usize, mut escapes: u64, mut ends: u64) -> bool {
+        let mut may_be = false;
+        while escapes != 0 {
+            let before = self.before(at + escapes.trailing_zeros() as usize);
+            let behind = self.lines.get(at + ends.trailing_zeros() as usize + 1);
+            let behind = behind.filter(|&&behind| behind != 0x1b);
+            may_be |= behind.is_none_or(|&behind| self.neighbours.has(before, behind));
+            escapes &= escapes - 1;
+            ends &= ends.wrapping_sub(1);
+        }
+        may_be
     }
 
     /// Whether these bytes, which are no escapes, are a part of text: a line end of two bytes, or a
