@@ -35,7 +35,7 @@ pub(super) struct Prefilter {
 
 #[derive(Clone, Debug)]
 enum Sought {
-    Text(Finder<'static>),
+    Text(Box<Finder<'static>>),
     Texts(std::sync::Arc<NeedleSearch>),
 }
 
@@ -66,7 +66,7 @@ impl Prefilter {
     }
 
     fn of_text(text: &[u8]) -> Self {
-        let sought = Sought::Text(Finder::new(text).into_owned());
+        let sought = Sought::Text(Finder::new(text).into_owned().into());
         Self { sought, neighbours: Neighbours::of([text]), sees_colours: false }
     }
 
