@@ -340,19 +340,25 @@ mod tests {
     ];
 
     #[test]
-    fn a_line_that_the_next_one_continues_is_not_passed_over() {
-        let joined = UNUSUAL[9];
-        let first = joined.find('\n').unwrap() + 1;
-        // At each place of the second line the bytes that are looked at together may end.
-        for before in (0..joined.len() - first).step_by(5) {
-            let line = usual(0);
-            let (bytes, rest) = (32 * 1024 - first - before, "a line\n".repeat(100));
-            let head = line.repeat((bytes - 1) / line.len())
-                + &"x".repeat((bytes - 1) % line.len())
-                + "\n";
-            let (snapshot, _directory) = snapshot_of((head + joined + &rest).as_bytes());
-            let spec = PatternSpec { has_case: true, ..text("needle") };
-            assert_eq!(find(&snapshot, &spec, ALL).take(), [(bytes as u64, 1)], "{before}");
+    fn a_line_that_later_ones_change_is_not_passed_over() {
+        for text in [UNUSUAL[9], "to be drawn\n\x1b[1Ahas a needle\n"] {
+            let first = text.find('\n').unwrap() + 1;
+            // At each place of the second line the bytes that are looked at together may end.
+            for before in (0..text.len() - first).step_by(5) {
+                let line = usual(0);
+                let (bytes, rest) = (32 * 1024 - first - before, "a line\n".repeat(100));
+                let (lines, fill) = ((bytes - 1) / line.len(), (bytes - 1) % line.len());
+                let log = line.repeat(lines) + &"x".repeat(fill) + "\n" + text + &rest;
+                let (snapshot, _directory) = snapshot_of(log.as_bytes());
+                let spec = PatternSpec { has_case: true, ..self::text("needle") };
+                let wanted = accepted(&snapshot, log.as_bytes(), &Pattern::new(&spec).unwrap());
+                assert_eq!(wanted, [bytes as u64]);
+                assert_eq!(
+                    find(&snapshot, &spec, ALL).take(),
+                    [(wanted[0], 1)],
+                    "{before}: {text:?}"
+                );
+            }
         }
     }
 

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -304,8 +304,7 @@ impl Scan {
             if self.vain_glances < VAIN_GLANCES_MAX
                 || self.vain_glances.is_multiple_of(VAIN_GLANCES_MAX)
             {
-                let settled = if is_last { end } else { before_last_lines(&bytes[..end]).len() };
-                let passed = self.pass_over(next, settled, sink);
+                let passed = self.pass_over(next, end, is_last, sink);
                 if passed > 0 {
                     self.vain_glances = 0;
                     return passed;
@@ -338,43 +337,70 @@ impl Scan {
             && envelope::are_bare(&bytes[..after_last_line(bytes)])
     }
 
-    /// Consumes the next lines as far as the sink ignores them, and the few between them that it may
-    /// not. No later byte changes the lines before `end`. Returns how many bytes they have.
-    fn pass_over(&mut self, next: Text<'_>, end: usize, sink: &mut impl RowSink) -> usize {
+    /// Consumes the next lines before `end` as far as the sink ignores them, and the few between them
+    /// that it may not. Returns how many bytes they have.
+    fn pass_over(
+        &mut self,
+        next: Text<'_>,
+        end: usize,
+        is_last: bool,
+        sink: &mut impl RowSink,
+    ) -> usize {
         let bytes = next.bytes();
-        let mut passed = 0;
+        let (mut seen, mut pieces) = (0, Vec::new());
         while self.strips_colours && !self.is_done() {
-            let rest = &bytes[passed..end];
+            let rest = &bytes[seen..end];
             let lines = &rest[..after_last_line(&rest[..rest.len().min(SKIMMED_BYTES)])];
-            let behind = passed + lines.len();
-            let offset_behind = next.place().plus(behind).offset();
+            let behind = seen + lines.len();
             // The line behind them may be joined with the last one.
             let ends_here = !skim::may_begin_joined(&bytes[behind..]);
-            if lines.is_empty() || !ends_here || offset_behind > self.rows.to.0 {
+            let is_wanted = next.place().plus(behind).offset() <= self.rows.to.0;
+            if lines.is_empty() || !ends_here || !is_wanted {
                 break;
             }
-            let starts = match sink.glance(lines) {
-                Glance::Few(starts) => starts,
-                Glance::Coloured => {
-                    self.emit(next.slice(passed..behind), lines, true, sink);
-                    passed = behind;
-                    continue;
-                }
+            match sink.glance(lines) {
                 Glance::Unknown => break,
-            };
-            self.rows.flush(usize::MAX, self.at, sink);
-            for start in starts {
-                let line = passed + start..passed + start + line_len(&lines[start..]);
-                let Some(text) = plain::text_of(&bytes[line.clone()]) else {
-                    self.pass_to(next.place().plus(line.start).offset());
-                    return line.start;
-                };
-                self.emit_plain(next.slice(line), &text, sink);
+                glance => pieces.push((seen..behind, glance)),
             }
-            self.pass_to(offset_behind);
-            passed = behind;
+            seen = behind;
         }
-        passed
+        // Later bytes may draw over the last lines.
+        let is_all = is_last && seen == bytes.len();
+        let settled = if is_all { seen } else { before_last_lines(&bytes[..seen]).len() };
+        for (Range { start, end }, glance) in pieces {
+            let end = end.min(settled);
+            if start < end && !self.is_done() {
+                let taken = self.take_seen(next.slice(start..end), &glance, sink);
+                if start + taken < end {
+                    return start + taken;
+                }
+            }
+        }
+        settled
+    }
+
+    /// Consumes lines at which the sink has looked. Returns how many bytes: not all of them if one of
+    /// the lines needs a terminal.
+    fn take_seen(&mut self, lines: Text<'_>, glance: &Glance, sink: &mut impl RowSink) -> usize {
+        let bytes = lines.bytes();
+        let starts = match glance {
+            Glance::Few(starts) => &starts[..],
+            Glance::Coloured | Glance::Unknown => {
+                self.emit(lines, bytes, true, sink);
+                return bytes.len();
+            }
+        };
+        self.rows.flush(usize::MAX, self.at, sink);
+        for &start in starts.iter().take_while(|&&start| start < bytes.len()) {
+            let line = start..start + line_len(&bytes[start..]);
+            let Some(text) = plain::text_of(&bytes[line.clone()]) else {
+                self.pass_to(lines.place().plus(start).offset());
+                return start;
+            };
+            self.emit_plain(lines.slice(line), &text, sink);
+        }
+        self.pass_to(lines.end());
+        bytes.len()
     }
 
     /// Leaves out lines, the last of which ends here.
