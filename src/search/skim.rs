@@ -294,7 +294,7 @@ mod tests {
             prop_assert_eq!(text.lines().count(), lines.lines().count());
             for (nth, shown) in text.lines().enumerate() {
                 let start = lines.split_inclusive('\n').take(nth).map(str::len).sum::<usize>();
-                let line = lines[start..].lines().next().unwrap();
+                let line = lines.lines().nth(nth).unwrap();
                 let has_split = places.iter().any(|place| (start..start + line.len()).contains(place));
                 prop_assert!(!shown.contains(&sought) || line.contains(&sought) || has_split);
             }
