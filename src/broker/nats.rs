@@ -6,7 +6,7 @@
 //!   Here the loss of the connection ends the wait at once.
 //! - A pulling consumer notices only after tens of seconds that the broker was started anew. So a
 //!   new one is made when the connection is back: see [`Broker::link`].
-//! - It asks for a pause before the first attempt to connect, too: see [`Pauses`].
+//! - It asks for a pause before the first attempt to connect, too: see `pauses`.
 //! - A name and a password in the URL are ignored without a word. So they are taken out and given.
 
 mod failures;

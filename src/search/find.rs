@@ -8,7 +8,7 @@ use crate::render::{Rendition, Row};
 use crate::search::pattern::{self, Pattern};
 use crate::search::prefilter::Glance;
 use crate::search::reading::Reading;
-use crate::search::scan::{PlainLines, RowSink, Scan};
+use crate::search::scan::{PlainLines, RowSink};
 use crate::search::{SearchError, Snapshot};
 use crate::wire::frame::Form;
 

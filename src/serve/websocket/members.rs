@@ -93,11 +93,12 @@ impl Members {
         for share in writing {
             match share.await {
                 Ok(written) => all.push(written),
-                Err(error) => match error.try_into_panic() {
-                    Ok(panic) => resume_unwind(panic),
+                Err(error) => {
+                    if let Ok(panic) = error.try_into_panic() {
+                        resume_unwind(panic);
+                    }
                     // The runtime ends.
-                    Err(_) => {}
-                },
+                }
             }
         }
         let mut departed = Vec::new();
