@@ -2,20 +2,21 @@
 //! dropped it.
 
 use tailcast::broker::message::{Content, Message};
+use tailcast::broker::nats::StreamFailure;
 use tailcast::broker::{StreamLimits, names};
 
 use super::*;
 
 /// What the stream has of a log, in its order, without its bytes that are not there any more.
-async fn stored(nats: &Nats, name: &RemoteName) -> Vec<Content> {
+async fn stored(nats: &Nats, name: &RemoteName) -> Result<Vec<Content>, StreamFailure> {
     let (broker, mut all) = (nats.connect().await, Vec::new());
     let subject = names::log(&name.host.parse().unwrap(), &name.path);
     let mut from = 0;
-    while let Some(stored) = broker.next(&subject, from).await.unwrap() {
+    while let Some(stored) = broker.next(&subject, from).await? {
         from = stored.sequence + 1;
         all.push(Message::decode(&stored.fields, stored.payload).unwrap().content);
     }
-    all
+    Ok(all)
 }
 
 /// The offsets before and after the bytes of a message.
@@ -31,8 +32,9 @@ async fn until_stored(
     holds: impl Fn(&[Content]) -> bool,
 ) {
     eventually(what, async || {
+        // The stream may be made anew at this moment.
         let stored = stored(nats, name).await;
-        if holds(&stored) { Ok(()) } else { Err(stored) }
+        if stored.as_ref().is_ok_and(|stored| holds(stored)) { Ok(()) } else { Err(stored) }
     })
     .await;
 }
@@ -99,7 +101,7 @@ async fn what_the_stream_has_dropped_is_not_sent_again_by_an_agent_that_starts_a
     let (nats, name) = (&scene.nats, scene.name());
     let mut agent = scene.agent();
     until_stored(nats, &name, "it is published", |stored| is_at_end(stored, 4)).await;
-    let generation = stored(nats, &name).await.last().unwrap().end().unwrap().generation;
+    let generation = stored(nats, &name).await.unwrap().last().unwrap().end().unwrap().generation;
     scene.is_saved(4).await;
     scene.push_out().await;
     // However it ends.
@@ -114,7 +116,7 @@ async fn what_the_stream_has_dropped_is_not_sent_again_by_an_agent_that_starts_a
         append(&scene.quiet, &line);
         agent = scene.agent();
         until_stored(nats, &name, "what came meanwhile", |all| is_at_end(all, end + 7)).await;
-        for content in stored(nats, &name).await {
+        for content in stored(nats, &name).await.unwrap() {
             let at = content.end().unwrap();
             assert!(at.generation.is(&generation), "it is the same file: {content:?}");
             assert!(range(&content).is_none_or(|(from, _)| from >= end), "{content:?}");
@@ -141,7 +143,7 @@ async fn a_stream_that_was_made_anew_gets_all_logs_from_their_first_byte_on() {
     let (nats, name) = (&scene.nats, scene.name());
     let mut agent = scene.agent();
     until_stored(nats, &name, "it is published", |stored| is_at_end(stored, 4)).await;
-    let generation = stored(nats, &name).await.last().unwrap().end().unwrap().generation;
+    let generation = stored(nats, &name).await.unwrap().last().unwrap().end().unwrap().generation;
     scene.is_saved(4).await;
     agent.kill();
     trouble::manage(nats, &nats.url(), "DELETE").await;
@@ -149,7 +151,7 @@ async fn a_stream_that_was_made_anew_gets_all_logs_from_their_first_byte_on() {
     until_stored(nats, &name, "all of it", |all| all.iter().any(|it| range(it) == Some((0, 4))))
         .await;
     // It still is the same file.
-    for content in stored(nats, &name).await {
+    for content in stored(nats, &name).await.unwrap() {
         assert!(content.end().unwrap().generation.is(&generation), "{content:?}");
     }
 }

@@ -62,6 +62,7 @@ async fn an_agent_that_starts_anew_knows_by_its_edges_what_the_stream_has_lost()
     mirror.until_end(8).await;
     agent.kill();
     manage(&nats, &nats.url(), "PURGE").await;
+    mirror.until("that it is away", |mirror| mirror.reach.last() == Some(&false)).await;
     agent = Agent::start(&nats.url(), "web", logs.path(), &[]);
     mirror.until("that it is back", |mirror| mirror.reach.last() == Some(&true)).await;
     append(&log, "three\n");
