@@ -254,7 +254,7 @@ impl Pump {
         if let Some(present) = self.present.as_ref().filter(|_| is_direct && is_succession) {
             present.kept.hear_next(at.generation);
         } else if let Some(before) = before.filter(|_| is_succession) {
-            self.logs.precedes(&self.name, before.generation, at.generation);
+            self.logs.precedes(&self.name, before, at.generation);
         }
         if !is_direct {
             events.push(FileEvent::FilesMissing);

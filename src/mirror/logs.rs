@@ -53,8 +53,8 @@ pub(super) struct Logs {
     pub(super) remote: Arc<dyn Remote>,
     spool: Spool,
     runtime: Handle,
-    /// Which generation came directly before which other one, where no file of the first is kept.
-    successions: Mutex<HashMap<RemoteName, (Generation, Generation)>>,
+    /// Which generation ended where directly before which other one, where no file of the first is kept.
+    successions: Mutex<HashMap<RemoteName, (RemotePosition, Generation)>>,
     /// How many logs are followed.
     pub(super) followed: AtomicU64,
     /// Bytes that came by themselves.
@@ -158,8 +158,8 @@ impl Logs {
         listed.map_or_else(SystemTime::now, |log| log.modified)
     }
 
-    /// Remembers that a generation came directly before another one.
-    pub(super) fn precedes(&self, name: &RemoteName, before: Generation, next: Generation) {
+    /// Remembers that a generation ended here directly before another one.
+    pub(super) fn precedes(&self, name: &RemoteName, before: RemotePosition, next: Generation) {
         let mut all = self.successions.lock();
         if all.len() >= SUCCESSIONS_MAX {
             all.clear();
@@ -263,7 +263,11 @@ impl Logs {
 
     async fn next(self: Arc<Self>, name: RemoteName, before: Generation) -> Option<Successor> {
         let succession = self.successions.lock().get(&name).copied();
-        let known = succession.filter(|(known, _)| known.is(&before)).map(|(_, next)| next);
+        let known = succession.filter(|(end, _)| end.generation.is(&before));
+        if let Some((end, _)) = known {
+            self.hear_end(&name, before, end.offset.0, None).await;
+        }
+        let known = known.map(|(_, next)| next);
         let next = move |spool: &Spool, name: &RemoteName| spool.next(name, &before);
         let known = match known {
             Some(known) => Some(known),
@@ -272,16 +276,33 @@ impl Logs {
         if let Some(generation) = known {
             return Some(Successor { generation, is_direct: true });
         }
-        let next = patiently(|| self.remote.ending(&name, &before)).await.ok()?.next?;
-        let has = move |spool: &Spool, name: &RemoteName| spool.has(name, &before);
-        if next.is_direct
-            && self.in_spool(&name, has).await == Some(true)
-            && let Ok(file) = self.file(&name, before).await
-        {
-            // It is known then while the machine is away, too.
-            file.hear_next(next.generation);
-        }
+        let Fetched { size, next, .. } =
+            patiently(|| self.remote.ending(&name, &before)).await.ok()?;
+        let next = next?;
+        // It is known then while the machine is away, too.
+        let direct = next.is_direct.then_some(next.generation);
+        self.hear_end(&name, before, size, direct).await;
         Some(next)
+    }
+
+    /// Takes the size of a generation that has ended, and what came directly after it, where a file of it
+    /// is kept. Who was asked when that was found may have known less.
+    async fn hear_end(
+        self: &Arc<Self>,
+        name: &RemoteName,
+        generation: Generation,
+        size: u64,
+        next: Option<Generation>,
+    ) {
+        let has = move |spool: &Spool, name: &RemoteName| spool.has(name, &generation);
+        if self.in_spool(name, has).await == Some(true)
+            && let Ok(file) = self.file(name, generation).await
+        {
+            file.hear_size(size, None);
+            if let Some(next) = next {
+                file.hear_next(next);
+            }
+        }
     }
 }
 

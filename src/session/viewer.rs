@@ -528,6 +528,10 @@ impl Viewer {
                 let step = self.cursor.on_same_file(same.span().number, same.into());
                 return self.announce(step);
             }
+            // Another machine has said meanwhile that there is more of it. That comes first.
+            if offset < span.end() {
+                return None;
+            }
             if !next.follows_directly
                 && let Some(step) = self.cursor.on_unknown_files()
             {

@@ -43,8 +43,10 @@ struct State {
     holds_back: bool,
     /// What is asked for waits until this ends, and is not answered then.
     hangs: Option<watch::Sender<()>>,
-    /// Who answers knows at most so many bytes of a file.
+    /// Who answers knows at most so many bytes of a file, but the machine itself says where one ends.
     known: Option<usize>,
+    /// The machine does not answer, and somebody else has so many bytes of each file.
+    published: Option<usize>,
     /// How often bytes were asked for.
     asked: usize,
     revision: u64,
@@ -169,9 +171,15 @@ impl Machine {
         self.0.lock().unwrap().hangs = Some(watch::Sender::new(()));
     }
 
-    /// Only so many bytes of each file are known to who answers; None for all.
+    /// Only so many bytes of each file are known to who gives them; None for all.
     pub fn know(&self, bytes: Option<usize>) {
         self.0.lock().unwrap().known = bytes;
+    }
+
+    /// What is asked for comes from somebody else, who has so many bytes of each file and knows that there
+    /// may be more; None for the machine itself.
+    pub fn published(&self, bytes: Option<usize>) {
+        self.0.lock().unwrap().published = bytes;
     }
 
     /// How often bytes were asked for since it hangs.
@@ -342,7 +350,16 @@ impl Machine {
             let at = files.iter().position(|file| file.generation.is(generation));
             let at = at.ok_or(FetchError::Gone)?;
             let (file, size) = (&files[at], files[at].bytes.len());
-            let size = state.known.map_or(size, |known| known.min(size));
+            if let Some(published) = state.published.map(|published| published.min(size)) {
+                let (from, to) = (range.start as usize, range.end as usize);
+                if from < to && published <= from {
+                    return Err(FetchError::Unreachable);
+                }
+                let its = &file.bytes[from.min(published)..to.min(published)];
+                let (bytes, size) = (Bytes::copy_from_slice(its), published.max(to) as u64);
+                return Ok(Fetched { bytes, size, next: None });
+            }
+            let size = state.known.filter(|_| !next).map_or(size, |known| known.min(size));
             let range = (range.start as usize).min(size)..(range.end as usize).min(size);
             if file.lost.start < range.end && range.start < file.lost.end
                 || file.lost.end == usize::MAX

@@ -95,6 +95,44 @@ async fn bytes_that_who_answers_has_not_heard_of_yet_are_not_lost() {
 }
 
 #[tokio::test]
+async fn bytes_that_only_the_machine_has_are_waited_for_behind_those_that_others_have() {
+    let text = long(4_000);
+    let machine = Machine::with(&text);
+    let (edge, _spool) = machine.edge().await;
+    machine.published(Some(1_000));
+    let mut reader = follow(&edge, "&lines=all").await;
+    reader.read_until_event("waiting").await;
+    assert!(reader.bytes.len() <= 1_000, "{} bytes", reader.bytes.len());
+    machine.published(None);
+    while reader.bytes.len() < text.len() {
+        reader.read_message().await;
+    }
+    assert!(reader.bytes == text.as_bytes(), "{:?}", reader.heads());
+    let heads = reader.heads();
+    assert!(heads.iter().all(|head| !head.starts_with("gap")), "{heads:?}");
+}
+
+#[tokio::test]
+async fn a_file_of_which_less_was_known_is_read_to_its_end_before_the_next() {
+    let machine = Machine::with(lines("first"));
+    let (one, _one) = machine.edge().await;
+    let reader = follow(&one, "&lines=0").await;
+    let at = reader.at.clone();
+    machine.append("the end\n");
+    machine.rotate();
+    machine.append("second\n");
+    let (other, _other) = machine.edge().await;
+    machine.know(Some(lines("first").len() + 4));
+    let mut moved = Reader::resume(&other.server, LOG, &at).await;
+    moved.read_until(b"the ").await;
+    machine.know(None);
+    moved.read_until(b"second\n").await;
+    assert_eq!(String::from_utf8_lossy(&moved.bytes), "the end\nsecond\n");
+    let heads = moved.heads();
+    assert!(heads.iter().all(|head| !head.starts_with("gap")), "{heads:?}");
+}
+
+#[tokio::test]
 async fn rows_that_are_here_are_given_without_the_rest_of_the_log() {
     let machine = Machine::with(long(8 << 20));
     let size = machine.written()[0].1.len();

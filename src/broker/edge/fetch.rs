@@ -10,7 +10,7 @@ use crate::broker::ask::{Answer, Denial, PastFile, Request};
 use crate::broker::edge::place::{self, Placed};
 use crate::broker::message::Content;
 use crate::broker::names::{self, HostName};
-use crate::broker::nats::Broker;
+use crate::broker::nats::{Broker, StreamFailure};
 use crate::log::mirrored::Successor;
 use crate::log::{Generation, Offset};
 use crate::mirror::remote::FETCH_BYTES_MAX;
@@ -70,17 +70,28 @@ async fn fetch_otherwise(
     }
     let subject = names::log(host, path);
     let read = read_stream(broker, &subject, path, generation, range.clone()).await;
+    from_either(read, failure, &range)
+}
+
+/// What follows from what the stream has of a range, and why the agent does not give it.
+fn from_either(
+    read: Result<Option<Fetched>, StreamFailure>,
+    failure: FetchError,
+    range: &Range<u64>,
+) -> Result<Fetched, FetchError> {
     match (read, failure) {
+        // A stream that does not answer now may have what the agent has not.
+        (Err(_), FetchError::Gone) => Err(FetchError::Unreachable),
         // What neither of them has is gone, also where the stream knows the generation and has none of its
         // bytes.
-        (Some(fetched), FetchError::Gone) if range.is_empty() || !fetched.bytes.is_empty() => {
+        (Ok(Some(fetched)), FetchError::Gone) if range.is_empty() || !fetched.bytes.is_empty() => {
             Ok(fetched)
         }
-        (Some(fetched), FetchError::Unreachable | FetchError::Busy) if range.is_empty() => {
+        (Ok(Some(fetched)), FetchError::Unreachable | FetchError::Busy) if range.is_empty() => {
             Ok(fetched)
         }
         // The machine may have more than the stream. That is not gone.
-        (Some(fetched), FetchError::Unreachable | FetchError::Busy)
+        (Ok(Some(fetched)), FetchError::Unreachable | FetchError::Busy)
             if !fetched.bytes.is_empty() =>
         {
             Ok(Fetched { size: fetched.size.max(range.end), ..fetched })
@@ -167,17 +178,18 @@ pub(super) async fn past(
     }
 }
 
-/// The bytes, or the first of them, if the stream has these.
+/// The bytes, or the first of them, if the stream has these. An error where it cannot be read now.
 async fn read_stream(
     broker: &Broker,
     subject: &str,
     path: &[u8],
     generation: &Generation,
     range: Range<u64>,
-) -> Option<Fetched> {
-    let last = broker.last(subject).await.ok()??;
+) -> Result<Option<Fetched>, StreamFailure> {
+    let Some(last) = lacking(broker.last(subject).await)?.flatten() else { return Ok(None) };
     let last = place::placed(&last, path);
-    let first = broker.stream_state().await.ok()?.first;
+    let Some(state) = lacking(broker.stream_state().await)? else { return Ok(None) };
+    let first = state.first;
     let end = last.as_ref().and_then(|last| last.content.end());
     let wanted = RemotePosition { generation: *generation, offset: Offset(range.start) };
     let Some((last, end)) = last.zip(end).filter(|(_, end)| end.generation.is(generation)) else {
@@ -187,14 +199,22 @@ async fn read_stream(
     let mut part = Part::new(wanted, range.end.min(size));
     let mut found = None;
     if !part.is_whole() {
-        found = place::find(broker, subject, path, &wanted, first, &last).await.ok()?;
+        found = place::find(broker, subject, path, &wanted, first, &last).await?;
     }
     while let Some(Placed { sequence, content }) = found.take() {
         if part.take(content) {
-            found = place::next(broker, subject, path, sequence + 1).await.ok()?;
+            found = place::next(broker, subject, path, sequence + 1).await?;
         }
     }
-    part.fetched(size)
+    Ok(part.fetched(size))
+}
+
+/// What the stream says, or nothing where it has nothing to say.
+fn lacking<T>(said: Result<T, StreamFailure>) -> Result<Option<T>, StreamFailure> {
+    match said {
+        Err(StreamFailure::Missing | StreamFailure::Off | StreamFailure::Refused(_)) => Ok(None),
+        said => said.map(Some),
+    }
 }
 
 /// The same for a generation that is not the last one.
@@ -205,9 +225,9 @@ async fn read_pieces(
     wanted: RemotePosition,
     end: u64,
     first: u64,
-) -> Option<Fetched> {
-    let pieces = place::pieces(broker, subject, path, &wanted.generation, first).await;
-    let (size, next) = (pieces.size?, pieces.next);
+) -> Result<Option<Fetched>, StreamFailure> {
+    let pieces = place::pieces(broker, subject, path, &wanted.generation, first).await?;
+    let (Some(size), next) = (pieces.size, pieces.next) else { return Ok(None) };
     let mut part = Part::new(wanted, end.min(size));
     for piece in pieces.all {
         if part.is_whole() {
@@ -216,12 +236,12 @@ async fn read_pieces(
         if piece.range.is_empty() || piece.range.end <= wanted.offset.0 {
             continue;
         }
-        let found = place::next(broker, subject, path, piece.sequence).await.ok()?;
+        let found = place::next(broker, subject, path, piece.sequence).await?;
         if !found.is_some_and(|found| part.take(found.content)) {
             break;
         }
     }
-    Some(Fetched { next, ..part.fetched(size)? })
+    Ok(part.fetched(size).map(|fetched| Fetched { next, ..fetched }))
 }
 
 /// The generation that came directly after another one, as the stream says it.
@@ -236,8 +256,9 @@ async fn successor(
         return None;
     }
     let first = broker.stream_state().await.ok()?.first;
-    place::pieces(broker, subject, path, generation, first).await.next
+    place::pieces(broker, subject, path, generation, first).await.ok()?.next
 }
+
 /// The bytes of a generation from a position on, as they are found.
 struct Part {
     from: RemotePosition,
@@ -277,5 +298,37 @@ impl Part {
     fn fetched(self, size: u64) -> Option<Fetched> {
         let is_any = self.is_whole() || !self.bytes.is_empty();
         is_any.then(|| Fetched { bytes: self.bytes.freeze(), size, next: None })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_the_stream_has_been_read_for_is_gone() {
+        let away = || Err(StreamFailure::Away("no answer".to_owned()));
+        let fetched = |bytes: &'static [u8], size| Fetched {
+            bytes: Bytes::from_static(bytes),
+            size,
+            next: None,
+        };
+        let (gone, unreachable) = (FetchError::Gone, FetchError::Unreachable);
+        for range in [0..0, 3..9] {
+            assert_eq!(from_either(away(), gone, &range), Err(unreachable), "{range:?}");
+            assert_eq!(from_either(away(), FetchError::Busy, &range), Err(FetchError::Busy));
+            assert_eq!(from_either(Ok(None), gone, &range), Err(gone), "{range:?}");
+        }
+        let some = || Ok(Some(fetched(b"abc", 6)));
+        assert_eq!(from_either(some(), gone, &(3..9)), Ok(fetched(b"abc", 6)));
+        assert_eq!(from_either(some(), unreachable, &(3..9)), Ok(fetched(b"abc", 9)));
+        assert_eq!(from_either(Ok(Some(fetched(b"", 6))), gone, &(6..9)), Err(gone));
+    }
+
+    #[test]
+    fn a_stream_that_is_not_there_has_nothing() {
+        let said = |failure| lacking::<()>(Err(failure)).is_ok_and(|said| said.is_none());
+        assert!(said(StreamFailure::Missing) && said(StreamFailure::Off));
+        assert!(!said(StreamFailure::Away("no answer".to_owned())));
     }
 }

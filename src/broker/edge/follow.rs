@@ -291,6 +291,7 @@ impl Following {
     async fn start_in_earlier(&self, wanted: RemotePosition, state: &StreamState) -> Option<Start> {
         let Self { broker, subject, path, .. } = self;
         let pieces = place::pieces(broker, subject, path, &wanted.generation, state.first).await;
+        let pieces = pieces.ok()?;
         let size = pieces.size?;
         let after = pieces.all.iter().find(|piece| piece.range.end > wanted.offset.0);
         if let Some(piece) = after {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use crate::broker::message::{self, Content, Message};
-use crate::broker::nats::{Broker, From, Stored, StreamFailure};
+use crate::broker::nats::{Broker, Ended, From, Stored, StreamFailure};
 use crate::log::Generation;
 use crate::log::mirrored::Successor;
 use crate::mirror::RemotePosition;
@@ -131,22 +131,24 @@ pub(super) struct Pieces {
 }
 
 /// The messages of a generation from a sequence on, by their headers. Nothing where there are none, or
-/// too many messages of the log to look through all of them.
+/// too many messages of the log to look through all of them. An error where the broker does not give them
+/// now: it may have some.
 pub(super) async fn pieces(
     broker: &Broker,
     subject: &str,
     path: &[u8],
     generation: &Generation,
     from: u64,
-) -> Pieces {
+) -> Result<Pieces, StreamFailure> {
     let until = Instant::now() + SCAN_TIME_MAX;
     let mut pieces = Pieces::default();
-    let Ok(mut consumer) = broker.consume(subject, From::Headers(from)).await else {
-        return pieces;
-    };
-    for _ in 0..consumer.pending() {
-        let Ok(Ok(stored)) = timeout_at(until, consumer.next()).await else {
-            return Pieces::default();
+    let ended = |Ended(why)| StreamFailure::Away(why);
+    let mut consumer = broker.consume(subject, From::Headers(from)).await.map_err(ended)?;
+    for nth in 0..consumer.pending() {
+        let stored = match timeout_at(until, consumer.next()).await {
+            Ok(next) => next.map_err(ended)?,
+            Err(_) if nth == 0 => return Err(StreamFailure::Away("it gives nothing".to_owned())),
+            Err(_) => return Ok(Pieces::default()),
         };
         let has_size = |size: Option<u64>, end: u64| Some(size.map_or(end, |size| size.max(end)));
         if let Some((at, end)) = message::place(&stored.fields, path)
@@ -162,5 +164,5 @@ pub(super) async fn pieces(
             pieces.next = Some(Successor { generation: next, is_direct: true });
         }
     }
-    pieces
+    Ok(pieces)
 }

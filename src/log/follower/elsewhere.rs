@@ -95,6 +95,11 @@ impl Follower {
             self.wait_for_replay(mirror, before).await;
             return NextRotated::unknown();
         };
+        // Who said how long it is when it was found may have known less of it than who says what comes
+        // next.
+        if let Ok(Some(found)) = mirror.find(&self.log, before, Offset(0)).await {
+            self.take_in_mirrored(found, Offset(0));
+        }
         let find = |timeline: &Timeline| {
             let first = timeline.first_of(next);
             first.map(|span| SpanReader::enter(&span))
