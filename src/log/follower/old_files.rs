@@ -129,7 +129,10 @@ impl Follower {
         let (access, log) = (&self.access, &self.log);
         let last = self.timeline().last_of(generation);
         // Who asks may have heard of it when fewer bytes were there to be signed.
-        let generation = last.as_ref().map_or(generation, |last| last.signed());
+        let generation = match &last {
+            Some(last) => last.signed(),
+            None => self.recalled_as(generation).unwrap_or(generation),
+        };
         let on_disk = self.timeline().on_disk(generation);
         let end = last.as_ref().map(|span| span.end());
         let found = rotated::find(access, log, on_disk, offset, end);
@@ -159,6 +162,15 @@ impl Follower {
             None if is_proved() == Some(true) => self.sought(Some(generation), offset, file),
             None => Sought::Nothing,
         }
+    }
+
+    /// A generation as an earlier process has published it, with the signature that it had then.
+    fn recalled_as(&self, generation: Generation) -> Option<Generation> {
+        let recalled = self.recalled.lock().as_ref()?.generation;
+        recalled.is(&generation).then(|| {
+            let is_longer = recalled.signature.bytes() > generation.signature.bytes();
+            if is_longer { recalled } else { generation }
+        })
     }
 
     /// The span of a file that was found, or the wait until it is unpacked.
@@ -332,5 +344,40 @@ impl Follower {
         drop(files);
         self.timeline().close_files(&closed);
         excess - closed.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::ffi::OsStrExt;
+
+    use super::*;
+    use crate::log::access::Access;
+    use crate::log::fingerprint::Fingerprint;
+    use crate::log::follower::BROADCAST_MESSAGES;
+
+    #[test]
+    fn a_file_of_an_earlier_process_is_found_by_whoever_heard_of_it_when_it_was_empty() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.log");
+        fs::write(&path, "a line\n".repeat(50)).unwrap();
+        let access = Arc::new(Access::new([directory.path()]).unwrap());
+        let log = access.locate(path.as_os_str().as_bytes()).unwrap();
+        let file = LogFile::new(access.open(&log).unwrap());
+        let head = file.head().unwrap();
+        let empty = Generation::new(file.identity(), 7, b"");
+        fs::rename(&path, directory.path().join("a.log.1")).unwrap();
+        fs::write(&path, "now\n").unwrap();
+        let follower = || Follower::new(Arc::clone(&access), log.clone(), 7, BROADCAST_MESSAGES);
+        let finds = |follower: &Follower| {
+            let sought = follower.seek_rotated(empty, Offset(0));
+            matches!(sought, Sought::Found(reader) if reader.span().generation.is(&empty))
+        };
+        assert!(!finds(&follower()), "nothing proves which file it was");
+        let told = follower();
+        let recalled = empty.signed_by(&head);
+        told.recall(RememberedFile::told(recalled, Fingerprint::at(Offset(350))));
+        assert!(finds(&told));
     }
 }
