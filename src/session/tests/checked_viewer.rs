@@ -255,18 +255,14 @@ impl CheckedViewer {
         match self.begin {
             StartAt::All => assert_eq!(offset, 0),
             StartAt::Lines(lines) => {
-                let wanted = match self.end {
-                    Some(end) => {
-                        let content = &content[..end.0 as usize];
-                        let starts =
-                            content.split_inclusive(|&byte| byte == b'\n').map(<[u8]>::len);
-                        let kept = starts.clone().count().saturating_sub(lines as usize);
-                        starts.take(kept).sum::<usize>() as u64
-                    }
-                    // Without a file the stream starts where the next span does: at the first byte of a
-                    // new file, or where an old one is read on that another viewer has asked for.
-                    None => record.span(self.span_number()).map_or(0, |span| span.from.0),
-                };
+                // Without a file the end is where the next span begins: at the first byte of a new file,
+                // or where an old one is read on that another viewer has asked for.
+                let next = || record.span(self.span_number()).map_or(Offset(0), |span| span.from);
+                let end = self.end.unwrap_or_else(next);
+                let content = &content[..end.0 as usize];
+                let starts = content.split_inclusive(|&byte| byte == b'\n').map(<[u8]>::len);
+                let kept = starts.clone().count().saturating_sub(lines as usize);
+                let wanted = starts.take(kept).sum::<usize>() as u64;
                 assert_eq!(offset, wanted, "{lines} lines before the end");
             }
             StartAt::From { .. } => {}

@@ -339,3 +339,18 @@ fn a_file_that_gets_its_name_back_while_it_is_read_goes_on() {
     ];
     run_scenario(false, 1, acts);
 }
+
+#[test]
+fn a_viewer_that_waits_begins_with_the_lines_before_the_next_bytes() {
+    let acts = [
+        Act::Join(StartAt::Lines(1)),
+        Act::Leave(first()),
+        Act::Rotate { beside: false },
+        Act::Join(StartAt::All),
+        Act::WriteLate(first(), 1_100_000),
+        Act::RenameAway,
+        Act::Poll(0),
+        Act::Poll(5000),
+    ];
+    run_scenario(false, 1, acts);
+}
