@@ -89,7 +89,10 @@ impl<'l> Skim<'l> {
         }
         if is_wanted {
             if self.next()? == b'{' {
+                let from = self.at;
                 self.step_over(0)?;
+                // The parser refuses such a value if it is no text.
+                std::str::from_utf8(&self.text[from..self.at]).ok()?;
                 return Some(None);
             }
             let value = self.scalar()?;
@@ -297,6 +300,18 @@ mod tests {
                 assert_eq!(skimmed.1, parsed.1, "{text}");
                 assert_eq!(skimmed.0, parsed.0 || parsed.1.iter().all(Option::is_some), "{text}");
             }
+        }
+    }
+
+    #[test]
+    fn a_wanted_object_that_is_no_text_is_left_to_the_parser() {
+        for text in [
+            b"{\"status\":{\"\xc3\":1},\"level\":5}",
+            b"{\"status\":{\"x\":\"\xff\"},\"level\":5}".as_slice(),
+        ] {
+            let (skimmed, (is_object, parsed)) = both(text);
+            assert_eq!(skimmed, None);
+            assert!(!is_object && parsed.iter().all(Option::is_none));
         }
     }
 
