@@ -137,5 +137,7 @@ pub mod serve;
 pub mod session;
 pub mod source;
 pub mod structure;
+#[cfg(test)]
+mod testing;
 pub mod time;
 pub mod wire;

@@ -274,7 +274,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+        #![proptest_config(crate::testing::cases(64))]
         #[test]
         fn the_rows_are_the_matching_rows_of_a_terminal(
             parts in proptest::collection::vec((line(), 1usize..150), 0..9),

@@ -269,7 +269,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+        #![proptest_config(crate::testing::cases(48))]
         #[test]
         fn many_lines_at_once_give_the_rows_that_match_one_by_one(
             chosen in proptest::collection::vec((any::<Index>(), 0..12u32), 1..40),
@@ -363,7 +363,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+        #![proptest_config(crate::testing::cases(24))]
         #[test]
         fn lines_that_are_passed_over_do_not_match(
             parts in proptest::collection::vec((0..3usize, 0..300usize, any::<Index>()), 1..12),

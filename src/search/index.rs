@@ -331,7 +331,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+        #![proptest_config(crate::testing::cases(64))]
         #[test]
         fn line_numbers_equal_those_of_a_simple_count(log in "([a-c]{0,5}\n){0,60}[a-c]{0,3}", block in 1u64..40) {
             let (snapshot, _directory) = snapshot_of(log.as_bytes());
@@ -352,7 +352,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+        #![proptest_config(crate::testing::cases(64))]
         #[test]
         fn lines_of_utf_16_are_counted_by_whole_newlines(
             log in "([a上\u{a41}\u{100}]{0,5}\n){0,60}[a上]{0,3}",

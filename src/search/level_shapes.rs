@@ -389,7 +389,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 192, ..ProptestConfig::default() })]
+        #![proptest_config(crate::testing::cases(192))]
         #[test]
         fn lines_of_known_shapes_have_the_levels_of_the_rules(
             chosen in proptest::collection::vec(any::<Index>(), 1..9),

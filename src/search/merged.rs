@@ -413,7 +413,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+        #![proptest_config(crate::testing::cases(32))]
         #[test]
         fn pages_of_several_logs_are_one_sequence_from_any_place(
             logs in proptest::collection::vec(proptest::collection::vec(line(), 0..120), 1..5),

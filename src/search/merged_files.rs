@@ -254,7 +254,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+        #![proptest_config(crate::testing::cases(48))]
         #[test]
         fn pages_of_logs_with_several_files_are_one_sequence(
             logs in prop::collection::vec(files(), 1..4),

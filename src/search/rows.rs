@@ -463,7 +463,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+        #![proptest_config(crate::testing::cases(64))]
         #[test]
         fn rows_anywhere_equal_those_of_one_terminal_that_saw_everything(
             lines in proptest::collection::vec(line(), 0..60),
@@ -489,7 +489,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+        #![proptest_config(crate::testing::cases(48))]
         #[test]
         fn rows_of_an_encoded_log_equal_those_of_one_terminal_that_saw_everything(
             label in prop::sample::select(vec!["utf-16le", "utf-16be", "gb18030", "windows-1252"]),
@@ -513,7 +513,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+        #![proptest_config(crate::testing::cases(24))]
         #[test]
         fn rows_of_a_container_equal_those_of_one_terminal_that_saw_everything(
             envelopes in proptest::collection::vec(envelope(), 1..70),

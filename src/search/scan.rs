@@ -585,7 +585,7 @@ pub(super) mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+        #![proptest_config(crate::testing::cases(96))]
         #[test]
         fn a_scan_gives_the_rows_of_a_terminal_that_saw_everything(
             parts in proptest::collection::vec((line(), 1usize..150), 0..12),
@@ -626,7 +626,7 @@ pub(super) mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+        #![proptest_config(crate::testing::cases(64))]
         #[test]
         fn a_scan_of_an_encoded_log_gives_the_rows_of_a_terminal_that_saw_everything(
             label in prop::sample::select(vec!["utf-16le", "utf-16be", "gb18030", "shift_jis", "windows-1252"]),
@@ -683,7 +683,7 @@ pub(super) mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+        #![proptest_config(crate::testing::cases(64))]
         #[test]
         fn a_scan_of_a_container_gives_the_rows_of_a_terminal_that_saw_everything(
             parts in proptest::collection::vec((line(), 1usize..150), 0..12),

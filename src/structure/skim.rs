@@ -353,7 +353,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 3000, ..ProptestConfig::default() })]
+        #![proptest_config(crate::testing::cases(3000))]
         #[test]
         fn what_is_skimmed_is_what_is_parsed(
             value in object(value()),

@@ -253,7 +253,7 @@ fn usual_line() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1024, ..ProptestConfig::default() })]
+    #![proptest_config(crate::testing::cases(1024))]
     #[test]
     fn no_line_that_fits_is_passed_over(
         lines in proptest::collection::vec(usual_line(), 0..12),

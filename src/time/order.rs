@@ -348,7 +348,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+        #![proptest_config(crate::testing::cases(48))]
         #[test]
         fn a_line_has_one_key_from_wherever_the_log_is_read(
             // Seconds between lines, how late a line is written in milliseconds, its length.

@@ -332,7 +332,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(crate::testing::cases(48))]
     #[test]
     fn any_bytes_are_read_without_harm(lines in prop::collection::vec(prop::collection::vec(prop_oneof![
         Just(b"2026-11-28T14:02:07.123Z".to_vec()), Just(b"Nov 28 ".to_vec()), Just(b"{\"time\":\"".to_vec()),

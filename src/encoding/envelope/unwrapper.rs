@@ -299,7 +299,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
+        #![proptest_config(crate::testing::cases(128))]
         #[test]
         fn what_is_in_a_log_does_not_depend_on_the_pieces(
             lines in prop::collection::vec(line(), 0..9),

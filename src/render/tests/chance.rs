@@ -49,14 +49,8 @@ fn has_control(text: &str) -> bool {
     text.chars().any(|ch| ch.is_control() && ch != '\t')
 }
 
-/// At least 1000 cases; `PROPTEST_CASES` can set more.
-pub(super) fn config() -> ProptestConfig {
-    let config = ProptestConfig::default();
-    ProptestConfig { cases: config.cases.max(1000), failure_persistence: None, ..config }
-}
-
 proptest! {
-    #![proptest_config(config())]
+    #![proptest_config(crate::testing::cases(1000))]
 
     #[test]
     fn any_division_into_chunks_gives_the_same_rows(bytes in noise(), cuts in prop::collection::vec(any::<usize>(), 0..20)) {

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::chance::{chunks, config, noise};
+use super::chance::{chunks, noise};
 use super::*;
 use crate::encoding::{Detection, Encoding};
 
@@ -145,7 +145,7 @@ fn encoded_noise() -> impl Strategy<Value = (&'static str, Vec<u8>)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: config().cases / 4, ..config() })]
+    #![proptest_config(crate::testing::cases(250))]
 
     #[test]
     fn any_division_of_an_encoded_log_gives_the_same_rows(

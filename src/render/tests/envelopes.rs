@@ -269,7 +269,7 @@ fn wrapped(log: &[u8], lengths: &[usize], is_docker: bool) -> Vec<u8> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(crate::testing::cases(256))]
 
     #[test]
     fn a_program_in_a_container_shows_as_it_does_without(

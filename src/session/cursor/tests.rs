@@ -720,7 +720,7 @@ impl Model {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(crate::testing::cases(256))]
 
     /// Whatever happens to the log, and however the viewer lags, each byte of a generation is
     /// delivered once and in order, or announced as missing, and every other move is announced.

@@ -214,13 +214,8 @@ impl Scenario {
     }
 }
 
-fn config() -> ProptestConfig {
-    let config = ProptestConfig::default();
-    ProptestConfig { failure_persistence: None, max_shrink_iters: 4000, ..config }
-}
-
 proptest! {
-    #![proptest_config(config())]
+    #![proptest_config(ProptestConfig { max_shrink_iters: 4000, ..crate::testing::cases(256) })]
 
     #[test]
     fn viewers_receive_what_was_written_or_an_announced_gap(

@@ -182,7 +182,7 @@ const REDRAWN: &[&str] =
     &["a line", "\n", "\x1b[31m", "\r", "10%", "\x1b[A", "\x1b[", "2K", "\x1b[m", "<&>", "\n"];
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases / 8 + 1, ..ProptestConfig::default() })]
+    #![proptest_config(crate::testing::cases(32))]
 
     #[test]
     fn viewers_that_fall_behind_show_what_a_terminal_would(
