@@ -17,13 +17,14 @@
 mod stage;
 
 use std::fs::File;
-use std::io::{BufWriter, Read, Write};
+use std::io::Read;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use serde_json::Value;
 use stage::figures::{Figure, Goal};
+use stage::logs::{size, write_lines};
 use stage::{Server, Stage, get, is_wanted, median, range, row, setting};
 
 /// The compressors, with the ending of their files.
@@ -34,13 +35,11 @@ const ROWS: usize = 100;
 
 /// Lines that are compressed to about a third, as those of servers are.
 fn fill(path: &Path, bytes: u64) -> u64 {
-    let mut file = BufWriter::with_capacity(1 << 20, File::create(path).unwrap());
     let mut random = fastrand::Rng::with_seed(1);
     let words: Vec<String> = (0..3_000)
         .map(|_| (0..random.usize(3..10)).map(|_| random.lowercase()).collect())
         .collect();
-    let (mut written, mut number) = (0, 0u64);
-    while written < bytes {
+    let written = write_lines(path, bytes, |number| {
         let level = random.choice(["INFO", "DEBUG", "WARN"]).unwrap();
         let mut line = format!(
             "2026-01-02T{:02}:{:02}:{:02}.{:03}Z {level} [worker-{}] request {:08x} GET /{} in {} ms:",
@@ -57,13 +56,9 @@ fn fill(path: &Path, bytes: u64) -> u64 {
             line.push(' ');
             line += &words[random.usize(..300)];
         }
-        line.push('\n');
-        file.write_all(line.as_bytes()).unwrap();
-        written += line.len() as u64;
-        number += 1;
-    }
-    file.flush().unwrap();
-    written
+        line + "\n"
+    });
+    written.bytes
 }
 
 /// What `PROGRAM -dc FILE | tail -n 100` takes, in ms, and what it prints.
@@ -113,7 +108,7 @@ fn main() {
         let mut making = Command::new(program);
         making.args(["-1", "-c"]).arg(&plain).stdout(File::create(&archive).unwrap());
         assert!(making.status().unwrap().success(), "{program}");
-        let size = std::fs::metadata(&archive).unwrap().len();
+        let size = size(&archive);
         let mut times = [const { Vec::new() }; 4];
         let (mut cpu, mut peak) = (Vec::new(), 0.0f64);
         for round in 0..setting("ROUNDS", 3) {

@@ -20,12 +20,13 @@ mod floor;
 mod stage;
 
 use std::fs::File;
-use std::io::{BufWriter, Read, Write};
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use stage::figures::{Figure, Goal};
+use stage::logs::{size, write_lines};
 use stage::{
     Counter, Server, Stage, get, heading, is_wanted, median, median_ratio, range, row, setting,
     words,
@@ -41,26 +42,16 @@ const LEVELS: [&str; 4] = ["INFO", "INFO", "WARN", "ERROR"];
 
 /// Writes a log of this size with lines that differ.
 fn fill(path: &Path, bytes: u64, levels: [&str; 4]) {
-    let mut file = BufWriter::with_capacity(1 << 20, File::create(path).unwrap());
-    let (mut written, mut number) = (0, 0u64);
-    while written < bytes {
-        let line = format!(
+    write_lines(path, bytes, |number| {
+        format!(
             "2026-01-02T03:04:05.{:06}Z {} worker-{}: request {number:012} took {} us, queue {}\n",
             number % 1_000_000,
             levels[(number * 7 % 4) as usize],
             number % 16,
             number * 2_654_435_761 % 90_000,
             number % 977
-        );
-        file.write_all(line.as_bytes()).unwrap();
-        written += line.len() as u64;
-        number += 1;
-    }
-    file.flush().unwrap();
-}
-
-fn size(path: &Path) -> u64 {
-    std::fs::metadata(path).unwrap().len()
+        )
+    });
 }
 
 /// Reads a response to its end, and returns its length.

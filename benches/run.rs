@@ -17,7 +17,7 @@
 mod stage;
 
 use std::fs::File;
-use std::io::{BufWriter, Read, Write};
+use std::io::Read;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -25,6 +25,7 @@ use std::time::Instant;
 use pty_process::Size;
 use pty_process::blocking::Command as PtyCommand;
 use stage::figures::{Figure, Goal};
+use stage::logs::{size, write_lines};
 use stage::{Stage, TAILCAST, is_wanted, median, row, setting};
 
 /// What a program took.
@@ -78,17 +79,11 @@ fn drain(from: &mut impl Read) {
 }
 
 fn fill(path: &Path, bytes: u64) {
-    let mut file = BufWriter::with_capacity(1 << 20, File::create(path).unwrap());
-    let (mut written, mut number) = (0, 0u64);
-    while written < bytes {
-        let line = format!(
+    write_lines(path, bytes, |number| {
+        format!(
             "2026-01-02T03:04:05Z INFO compiling part {number:012} of the program, which has a name\n"
-        );
-        file.write_all(line.as_bytes()).unwrap();
-        written += line.len() as u64;
-        number += 1;
-    }
-    file.flush().unwrap();
+        )
+    });
 }
 
 /// Measures the lines in turns. The first is what the others are compared with.
@@ -104,7 +99,7 @@ fn compare(title: &str, bytes: u64, run: fn(&str) -> Took, lines: &[(&str, Strin
             let _removed = std::fs::remove_file(copy);
             took[at].push(run(&lines[at].1));
             if lines[at].1.contains("copy.log") {
-                let size = std::fs::metadata(copy).unwrap().len();
+                let size = size(copy);
                 assert!(size >= bytes, "{}: {size} of {bytes} bytes are in the file", lines[at].0);
             }
         }

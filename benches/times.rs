@@ -18,10 +18,11 @@ mod stage;
 
 use std::fs::File;
 use std::hint::black_box;
-use std::io::{BufWriter, Read, Write};
+use std::io::Read;
 use std::time::Instant;
 
 use stage::figures::{Figure, Goal};
+use stage::logs::write_lines;
 use stage::{Server, Stage, get, heading, is_wanted, median, range, row, setting};
 use tailcast::time::{Profile, Recognizer, Zone};
 
@@ -132,25 +133,19 @@ fn stamps() {
 
 /// A log of this size whose lines are two seconds out of order, and the time of its last line.
 fn fill(path: &std::path::Path, size: u64) -> u64 {
-    let mut file = BufWriter::with_capacity(1 << 20, File::create(path).unwrap());
-    let (mut written, mut n) = (0, 0u64);
-    while written < size {
+    let written = write_lines(path, size, |n| {
         let time = T / 1000 - 86_400 + n / 1000 - n * 2_654_435_761 % 2;
         let level =
             ["INFO", "INFO", "INFO", "WARN", "INFO", "INFO", "INFO", "ERROR"][(n * 7 % 8) as usize];
-        let line = format!(
+        format!(
             "{time}.{:03} {level} worker-{}: request {n:012} took {} us, queue {}\n",
             n % 1000,
             n % 16,
             n * 2_654_435_761 % 90_000,
             n % 977
-        );
-        file.write_all(line.as_bytes()).unwrap();
-        written += line.len() as u64;
-        n += 1;
-    }
-    file.flush().unwrap();
-    T / 1000 - 86_400 + n / 1000
+        )
+    });
+    T / 1000 - 86_400 + written.lines / 1000
 }
 
 fn seek_and_count() {

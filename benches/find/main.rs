@@ -21,7 +21,7 @@ mod others;
 mod stage;
 
 use std::fs::File;
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -34,6 +34,7 @@ use stage::contest::{
     Contender, Turn, alone, cpu_of_children, note_contest, note_each, print_contest, print_heads,
 };
 use stage::figures::Goal;
+use stage::logs::{size, write_lines};
 use stage::{Server, Stage, get, heading, is_wanted, range, row, setting};
 
 /// The number of requests for rows.
@@ -43,9 +44,7 @@ const RARE: u64 = 1_000_003;
 
 /// Writes a log of this size with lines that differ; optionally with a coloured word in each.
 fn fill(path: &Path, bytes: u64, is_coloured: bool) {
-    let mut file = BufWriter::with_capacity(1 << 20, File::create(path).unwrap());
-    let (mut written, mut number) = (0, 0u64);
-    while written < bytes {
+    write_lines(path, bytes, |number| {
         let level = ["INFO", "INFO", "WARN", "ERROR"][(number * 7 % 4) as usize];
         let level = if is_coloured {
             format!("\x1b[3{}m{level}\x1b[0m", number % 8)
@@ -53,22 +52,14 @@ fn fill(path: &Path, bytes: u64, is_coloured: bool) {
             level.to_owned()
         };
         let what = if number % RARE == 7 { "needle" } else { "request" };
-        let line = format!(
+        format!(
             "2026-01-02T03:04:05.{:06}Z {level} worker-{}: {what} {number:012} took {} us, queue {}\n",
             number % 1_000_000,
             number % 16,
             number * 2_654_435_761 % 90_000,
             number % 977
-        );
-        file.write_all(line.as_bytes()).unwrap();
-        written += line.len() as u64;
-        number += 1;
-    }
-    file.flush().unwrap();
-}
-
-fn size(path: &Path) -> u64 {
-    std::fs::metadata(path).unwrap().len()
+        )
+    });
 }
 
 fn body(server: &Server, target: &str) -> String {
@@ -300,10 +291,8 @@ fn find(stage: &Stage) {
 
 /// Writes a log of requests.
 fn fill_access(path: &Path, bytes: u64) {
-    let mut file = BufWriter::with_capacity(1 << 20, File::create(path).unwrap());
-    let (mut written, mut number) = (0, 0u64);
-    while written < bytes {
-        let line = format!(
+    write_lines(path, bytes, |number| {
+        format!(
             "10.0.{}.{} - - [29/Nov/2026:18:{:02}:{:02} +0000] \"GET /api/v1/items/{}?page={} HTTP/1.1\" {} {} \"https://example.com/list\" \"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36\"\n",
             number % 256,
             number * 7 % 256,
@@ -313,12 +302,8 @@ fn fill_access(path: &Path, bytes: u64) {
             number % 17,
             [200, 200, 304, 404][(number * 7 % 4) as usize],
             number * 7919 % 90_000
-        );
-        file.write_all(line.as_bytes()).unwrap();
-        written += line.len() as u64;
-        number += 1;
-    }
-    file.flush().unwrap();
+        )
+    });
 }
 
 /// Finds the rows of a level, beside a bare loop.
@@ -419,12 +404,10 @@ const CONDITIONS: [(&str, &str); 4] = [
 
 /// Writes a log of JSON objects.
 fn fill_json(path: &Path, bytes: u64) {
-    let mut file = BufWriter::with_capacity(1 << 20, File::create(path).unwrap());
-    let (mut written, mut number) = (0, 0u64);
-    while written < bytes {
+    write_lines(path, bytes, |number| {
         let mixed = number * 2_654_435_761;
         let is_failed = mixed % 50 == 0;
-        let line = format!(
+        format!(
             "{{\"time\":\"2026-11-28T14:02:07.{:03}Z\",\"level\":\"{}\",\"msg\":\"{}\",\"status\":{},\"path\":\"/{}/items/{number}\",\"latency\":\"{}ms\",\"user\":{{\"id\":{},\"name\":\"user {}\"}}}}\n",
             number % 1000,
             if is_failed { "error" } else { "info" },
@@ -434,12 +417,8 @@ fn fill_json(path: &Path, bytes: u64) {
             mixed % 900,
             mixed % 100_000,
             mixed % 977,
-        );
-        file.write_all(line.as_bytes()).unwrap();
-        written += line.len() as u64;
-        number += 1;
-    }
-    file.flush().unwrap();
+        )
+    });
 }
 
 /// Conditions on fields, beside a parser of JSON alone and, on fewer bytes, `jq`.
@@ -486,12 +465,10 @@ fn fields(stage: &Stage) {
 
 /// Writes a log of logfmt.
 fn fill_logfmt(path: &Path, bytes: u64) {
-    let mut file = BufWriter::with_capacity(1 << 20, File::create(path).unwrap());
-    let (mut written, mut number) = (0, 0u64);
-    while written < bytes {
+    write_lines(path, bytes, |number| {
         let mixed = number * 2_654_435_761;
         let is_failed = mixed % 50 == 0;
-        let line = format!(
+        format!(
             "time=2026-11-28T14:02:07.{:03}Z level={} msg=\"{}\" path=/api/items/{number} status={} latency={}ms user.id={} user.name=\"user {}\"\n",
             number % 1000,
             if is_failed { "error" } else { "info" },
@@ -500,12 +477,8 @@ fn fill_logfmt(path: &Path, bytes: u64) {
             mixed % 900,
             mixed % 100_000,
             mixed % 977,
-        );
-        file.write_all(line.as_bytes()).unwrap();
-        written += line.len() as u64;
-        number += 1;
-    }
-    file.flush().unwrap();
+        )
+    });
 }
 
 /// The speed of `jq`, in GB per second of CPU. `None` if it is not installed, or has no such program.

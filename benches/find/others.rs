@@ -2,8 +2,6 @@
 //! from a time on, and several logs in the order of their times. Each is asked in the way its users ask
 //! it. Programs that are not installed are named.
 
-use std::fs::File;
-use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -11,6 +9,7 @@ use std::time::Instant;
 use serde_json::Value;
 
 use super::stage::contest::cpu_of_children;
+use super::stage::logs::write_lines;
 use super::stage::{Server, Stage, median, row, setting};
 use super::{answer, body};
 
@@ -43,12 +42,11 @@ fn stamp(number: u64) -> String {
 
 /// Writes every `step`th line, from the line `first` on. Returns how many lines there are.
 fn fill(path: &Path, bytes: u64, first: u64, step: u64) -> u64 {
-    let mut file = BufWriter::with_capacity(1 << 20, File::create(path).unwrap());
-    let (mut written, mut number) = (0, first);
-    while written < bytes {
+    write_lines(path, bytes, |nth| {
+        let number = first + nth * step;
         let mixed = number * 2_654_435_761;
         let is_failed = mixed % 50 == 0;
-        let line = format!(
+        format!(
             "{{\"time\":\"{}\",\"level\":\"{}\",\"msg\":\"{}\",\"status\":{},\"path\":\"/api/items/{number}\",\"latency\":\"{}ms\",\"user\":{{\"id\":{}}}}}\n",
             stamp(number),
             if is_failed { "error" } else { "info" },
@@ -56,13 +54,9 @@ fn fill(path: &Path, bytes: u64, first: u64, step: u64) -> u64 {
             if is_failed { 503 } else { [200, 201, 304][(mixed % 3) as usize] },
             mixed % 900,
             mixed % 100_000,
-        );
-        file.write_all(line.as_bytes()).unwrap();
-        written += line.len() as u64;
-        number += step;
-    }
-    file.flush().unwrap();
-    (number - first) / step
+        )
+    })
+    .lines
 }
 
 /// What one way of doing the work took: seconds of CPU and of the clock, and what it found.

@@ -2,6 +2,7 @@
 
 pub mod contest;
 pub mod figures;
+pub mod logs;
 pub mod peers;
 
 use std::ffi::OsStr;
