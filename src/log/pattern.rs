@@ -245,10 +245,11 @@ mod tests {
     proptest! {
         #[test]
         fn a_pattern_matches_what_a_regular_expression_matches(
-            pattern in "[ab*?.]{1,8}", name in "[abä.]{0,8}",
+            // At least one star or question mark, never two stars.
+            pattern in "[ab.]{0,2}[*?]([ab?.]{1,2}[*]?){0,3}",
+            // No dot at the start, which a pattern has to say.
+            name in "([abä][abä.]{0,7})?",
         ) {
-            prop_assume!(pattern.contains(['*', '?']) && !pattern.contains("**"));
-            prop_assume!(!name.starts_with('.'));
             let expression = pattern.replace('.', "\\.").replace('*', ".*").replace('?', ".");
             let expression = regex_automata::meta::Regex::new(&format!("^{expression}$")).unwrap();
             prop_assert_eq!(matches(&pattern, &name), expression.is_match(&name));
