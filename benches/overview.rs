@@ -30,7 +30,7 @@ use serde_json::Value;
 /// A bench, the words that choose its parts, and how short it is.
 type Part = (&'static str, &'static [&'static str], &'static [(&'static str, &'static str)]);
 
-const PARTS: [Part; 10] = [
+const PARTS: [Part; 11] = [
     (
         "fanout",
         &["100x100"],
@@ -51,6 +51,7 @@ const PARTS: [Part; 10] = [
     ("times", &["stamps", "seek"], &[("GIB", "1")]),
     ("archive", &["gz", "zst"], &[("MIB", "512"), ("ROUNDS", "1")]),
     ("run", &["pipe"], &[("ROUNDS", "3")]),
+    ("list", &[], &[("ROUNDS", "1")]),
     ("render", &["coloured", "plain"], &[]),
     ("fleet", &["latency", "throughput", "whole"], &[("SECONDS", "5")]),
 ];

@@ -373,7 +373,7 @@ impl Server {
 }
 
 /// The body of an HTTP response. The request is HTTP/1.0, so that the body is not chunked.
-pub fn get(address: &str, target: &str) -> impl Read {
+pub fn get(address: &str, target: &str) -> impl Read + use<> {
     let request = format!("GET {target} HTTP/1.0\r\nHost: {address}\r\n\r\n");
     let (stream, head, begun) = ask(address, &request);
     assert!(head.lines().next().is_some_and(|status| status.contains(" 200 ")), "{head}");
@@ -382,7 +382,7 @@ pub fn get(address: &str, target: &str) -> impl Read {
 }
 
 /// Sends a request, and reads the head of the response and the bytes that came with it.
-fn ask(address: &str, request: &str) -> (TcpStream, String, Vec<u8>) {
+pub fn ask(address: &str, request: &str) -> (TcpStream, String, Vec<u8>) {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.write_all(request.as_bytes()).unwrap();
     let mut head = Vec::new();
