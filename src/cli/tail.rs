@@ -32,7 +32,7 @@ use crate::log::pattern::RequestedPath;
 use crate::render::Exit;
 use crate::time::{Moment, Zone};
 use finish::Finish;
-use messages::Messages;
+use messages::{Before, Messages};
 use output::{FileForm, Output, reader_gone};
 
 /// Follow a log in the terminal: a log on a server, or a file of this machine
@@ -288,7 +288,7 @@ async fn print(
         messages: Messages::new(arguments.quiet),
         waits_for_server: arguments.retry,
         has_started: false,
-        is_disconnected: false,
+        before: Before::Following,
         finish: Finish::new(arguments.until_exit),
     };
     let printed = printer.print(&ending).await;
@@ -335,8 +335,7 @@ struct Printer {
     waits_for_server: bool,
     /// The log was opened or waited for.
     has_started: bool,
-    /// The connection is lost at the moment.
-    is_disconnected: bool,
+    before: Before,
     finish: Finish,
 }
 
@@ -400,9 +399,13 @@ impl Printer {
         }
         self.has_started |=
             matches!(event, FollowEvent::Opened { .. } | FollowEvent::Waiting { .. });
-        let is_lost = matches!(event, FollowEvent::Lost { .. });
-        let is_reconnect = std::mem::replace(&mut self.is_disconnected, is_lost);
-        if let Some(message) = messages::message_for(event, is_reconnect) {
+        let now = match event {
+            FollowEvent::Lost { .. } => Before::Lost,
+            FollowEvent::Waiting { .. } => Before::Waiting,
+            _ => Before::Following,
+        };
+        let before = std::mem::replace(&mut self.before, now);
+        if let Some(message) = messages::message_for(event, before) {
             // On a terminal, stdout and stderr appear in the order of the events.
             self.output.flush()?;
             self.messages.print(&message, self.output.is_mid_line());

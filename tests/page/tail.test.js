@@ -94,3 +94,14 @@ test('a resumed stream continues its generation, and a position that is not reco
   assert.equal(stream.generations.currentGen, 1);
   assert.deepEqual(stream.tail.last(9).map((entry) => entry.marker ?? entry.offset), [50, 60, 70, 80, 90, 'not-resumed', 'rotated', 0]);
 });
+
+test('a log that could not be read for a while goes on with a marker that says so', () => {
+  const stream = new Stream();
+  stream.handle({ type: 'open', path: '/a', generation: 'a', from: 0, size: 0, recovered: true, watch: 'events' }, false);
+  stream.handle({ type: 'waiting', reason: 'unreachable' }, false);
+  stream.handle({ type: 'reset', generation: 'a', from: 0, reason: 'back' }, false);
+  stream.handle({ type: 'reset', generation: 'a', from: 0, reason: 'back' }, false);
+  const [first, second] = stream.tail.last(9).map((entry) => entry.text);
+  assert.match(first, /^can be read again since \d/);
+  assert.equal(second, 'back to the current file', 'it was read before');
+});

@@ -31,18 +31,30 @@ impl Messages {
     }
 }
 
-/// The message for an event, if there is one. `is_reconnect`: the connection was lost before.
-pub(super) fn message_for(event: &FollowEvent, is_reconnect: bool) -> Option<String> {
+/// What an event comes after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Before {
+    /// The log was followed, or nothing has happened yet.
+    Following,
+    /// The connection was lost.
+    Lost,
+    /// There was no log that could be read.
+    Waiting,
+}
+
+/// The message for an event, if there is one.
+pub(super) fn message_for(event: &FollowEvent, before: Before) -> Option<String> {
     let message = match event {
         FollowEvent::Opened { recovered: false, .. } => {
             "connected again, but the last position no longer exists".to_owned()
         }
-        FollowEvent::Opened { .. } if is_reconnect => "connected again".to_owned(),
+        FollowEvent::Opened { .. } if before == Before::Lost => "connected again".to_owned(),
         FollowEvent::Reset { reason, from, .. } => match reason {
             Reason::Rotated => "rotated".to_owned(),
             Reason::Truncated => "truncated".to_owned(),
             Reason::Replaced => format!("replaced by another file, continuing at offset {from}"),
             Reason::Late => "late lines of the rotated file".to_owned(),
+            Reason::Back if before == Before::Waiting => "the log can be read again".to_owned(),
             Reason::Back => "back to the present file".to_owned(),
             Reason::Other => format!("continuing at offset {from}"),
         },
@@ -88,18 +100,32 @@ mod tests {
     #[test]
     fn messages_have_sizes_offsets_and_times() {
         let gap = |from, to| {
-            message_for(&FollowEvent::Gap { generation: String::new(), from, to }, false).unwrap()
+            message_for(
+                &FollowEvent::Gap { generation: String::new(), from, to },
+                Before::Following,
+            )
+            .unwrap()
         };
         assert_eq!(gap(7, Some(3_100_007)), "3.1 MB were left out (offsets 7 to 3100007)");
         assert_eq!(gap(0, Some(999)), "999 B were left out (offsets 0 to 999)");
         assert!(gap(9, None).contains("offset 9"));
+        let back = FollowEvent::Reset {
+            generation: String::new(),
+            from: 0,
+            reason: Reason::Back,
+            encoding: None,
+            container: false,
+        };
+        let after = |before| message_for(&back, before).unwrap();
+        assert_eq!(after(Before::Waiting), "the log can be read again");
+        assert_eq!(after(Before::Following), "back to the present file");
         let exit = |status, duration| finished(Exit { status, duration });
         assert_eq!(exit(Some(1), Some(182_400)), "the command finished with 1 after 3 min 2 s");
         assert_eq!(exit(None, None), "the command finished");
         let lost =
             FollowEvent::Lost { why: Disconnect::GoingAway, retry_in: Duration::from_millis(1234) };
         assert_eq!(
-            message_for(&lost, false).unwrap(),
+            message_for(&lost, Before::Following).unwrap(),
             "connection lost (the server is shutting down), trying again in 1.2 s"
         );
     }

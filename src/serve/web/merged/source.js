@@ -107,6 +107,7 @@ export class Source {
    * @returns {number} how many rows are new
    */
   #handle(message, resuming) {
+    const wasWaiting = this.#waiting !== null;
     this.#waiting = message.type === 'waiting' ? message.reason : null;
     const live = this.#buffer.live[this.number];
     switch (message.type) {
@@ -139,7 +140,7 @@ export class Source {
         this.#historySize = -1;
         this.#generation = String(message.generation);
         live.begin({ generation: this.#generation, offset: message.from });
-        this.#addMarker(message.reason, resetWords(message.reason), true);
+        this.#addMarker(message.reason, resetWords(message.reason, wasWaiting), true);
         return 0;
       case 'signed':
         this.#generation = String(message.generation);

@@ -9,6 +9,8 @@ export class Stream {
   tail = new Tail();
   /** Rows from this offset on are new; earlier ones existed when the stream began. */
   #newsFrom = Infinity;
+  /** The log could not be read when the server last told of it. */
+  #isWaiting = false;
 
   /**
    * Applies a message. Returns the number of its new rows, and whether any byte is new.
@@ -17,6 +19,8 @@ export class Stream {
    * @returns {{fresh: number, news: boolean}}
    */
   handle(message, resuming) {
+    const wasWaiting = this.#isWaiting;
+    this.#isWaiting = message.type === 'waiting';
     switch (message.type) {
       case 'open':
         this.#open(message, resuming);
@@ -38,7 +42,7 @@ export class Stream {
       }
       case 'reset':
         this.#newsFrom = 0;
-        this.#addGeneration(message.generation, message.from, message.reason, resetWords(message.reason));
+        this.#addGeneration(message.generation, message.from, message.reason, resetWords(message.reason, wasWaiting));
         break;
       case 'signed':
         this.generations.renameCurrent(message.generation);
@@ -94,15 +98,18 @@ export class Stream {
   }
 }
 
-/** @param {string} reason */
-export function resetWords(reason) {
+/**
+ * @param {string} reason
+ * @param {boolean} wasWaiting whether the log could not be read before
+ */
+export function resetWords(reason, wasWaiting) {
   const at = formatClock(Date.now());
   switch (reason) {
     case 'rotated': return `rotated at ${at}: a new file begins`;
     case 'truncated': return `truncated at ${at}: the file begins again`;
     case 'replaced': return `replaced at ${at}: another file begins`;
     case 'late': return 'late lines of the rotated file';
-    case 'back': return 'back to the current file';
+    case 'back': return wasWaiting ? `can be read again since ${at}` : 'back to the current file';
     default: return `${reason} at ${at}`;
   }
 }
