@@ -1,18 +1,19 @@
 //! `tailcast tail`.
 
 mod credentials;
+mod failures;
 mod finish;
 mod messages;
 mod opened;
 mod output;
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::pin::pin;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use clap::builder::FalseyValueParser;
 use futures_util::FutureExt;
 use tokio::signal::unix::{SignalKind, signal};
@@ -21,14 +22,13 @@ use tokio_util::sync::CancellationToken;
 use crate::cli::decode::Decode;
 use crate::cli::failure::{Failure, OrFail};
 #[cfg(feature = "tls")]
-use crate::cli::trust::{self, TrustArguments};
+use crate::cli::trust::TrustArguments;
 use crate::cli::{AccessLogFormat, HINT_LIMITS, HINT_STDOUT, init_logging};
 use crate::client::{
-    self, BadUrl, Credentials, Disconnect, Follow, FollowEvent, FollowRequest, Local, LogUrl,
-    Refused, StartAt,
+    self, Credentials, Disconnect, Follow, FollowEvent, FollowRequest, Local, LogUrl, Refused,
+    StartAt,
 };
 use crate::encoding::Encoding;
-use crate::log::pattern::RequestedPath;
 use crate::render::Exit;
 use crate::time::{Moment, Zone};
 use finish::Finish;
@@ -189,7 +189,7 @@ const END_TIMEOUT: Duration = Duration::from_secs(2);
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     init_logging("off", AccessLogFormat::Off);
     let url = if LogUrl::looks_like_url(&arguments.log) {
-        Some(arguments.log.parse().map_err(|error| bad_url(&arguments.log, error))?)
+        Some(arguments.log.parse().map_err(|error| failures::bad_url(&arguments.log, error))?)
     } else {
         None
     };
@@ -272,8 +272,9 @@ async fn print(
         }
         None => {
             let path = PathBuf::from(&arguments.log);
-            let local =
-                Local::join(&path, &ask).await.map_err(|refused| refusal(arguments, refused))?;
+            let local = Local::join(&path, &ask)
+                .await
+                .map_err(|refused| failures::refusal(arguments, refused))?;
             Source::Local(Box::new(local))
         }
     };
@@ -301,15 +302,8 @@ async fn print(
         Err(Stop::Output(error)) => {
             Err(error).context("cannot write to stdout").or_unavailable(HINT_STDOUT)
         }
-        Err(Stop::Refused(refused)) => Err(refusal(arguments, refused)),
-        Err(Stop::Unreachable(reason)) => {
-            let hint = match reason {
-                Disconnect::Full => "try again later; `-F` keeps trying",
-                _ => "is `tailcast serve` running there? `-F` keeps trying",
-            };
-            let error = anyhow!("{reason}").context(cannot_follow(&arguments.log));
-            Err(Failure::unavailable(error, hint))
-        }
+        Err(Stop::Refused(refused)) => Err(failures::refusal(arguments, refused)),
+        Err(Stop::Unreachable(reason)) => Err(failures::unreachable(&arguments.log, &reason)),
         Ok(()) => Ok(printer.finish.exit.filter(|_| arguments.until_exit)),
     }
 }
@@ -412,70 +406,6 @@ impl Printer {
         }
         Ok(())
     }
-}
-
-fn cannot_follow(log: &str) -> String {
-    format!("cannot follow `{log}`")
-}
-
-fn bad_url(typed: &str, error: BadUrl) -> Failure {
-    let hint = match error {
-        BadUrl::Tls => "give the http:// URL of the server itself, or reach it through `ssh -L`",
-        BadUrl::Scheme(_) => "give a URL that begins with http:// or ws://, or the path of a file",
-        BadUrl::Host => "give a URL such as http://127.0.0.1:8765/var/log/app.log",
-        BadUrl::Password => "others can see it there: give the name alone, as in http://ann@host/…",
-        BadUrl::NoLog => "add the log's absolute path, as in http://127.0.0.1:8765/var/log/app.log",
-    };
-    Failure::usage(anyhow::Error::new(error).context(cannot_follow(typed)), hint)
-}
-
-fn refusal(arguments: &Arguments, refused: Refused) -> Failure {
-    let log = &arguments.log;
-    let remote = LogUrl::looks_like_url(log);
-    if let (Refused::NotFound, false, Err(bad)) =
-        (&refused, remote, RequestedPath::of_path(Path::new(log)))
-    {
-        let error = anyhow::Error::new(refused).context(cannot_follow(log));
-        return Failure::unavailable(error, bad.to_string());
-    }
-    let hint = match &refused {
-        Refused::NotFound if arguments.no_follow => "check the path",
-        Refused::NotFound if remote => {
-            "the server lists its logs at `/`; `-F` waits until the log exists"
-        }
-        Refused::NotFound if log.rsplit_once('/').is_some_and(|(above, _)| above.contains('*')) => {
-            "`*` stands for a part of the file's name only, not of a directory's"
-        }
-        Refused::NotFound => {
-            "`-F` waits until the file exists; for a log on a server give its URL, http://host:port/path"
-        }
-        Refused::Forbidden if remote => {
-            "the server serves other directories: it lists its logs at `/`"
-        }
-        Refused::Forbidden | Refused::Unreadable => "check its permissions with `ls -l`",
-        Refused::Untailable => "give a regular file",
-        #[cfg(feature = "tls")]
-        Refused::Certificate(untrusted) => trust::hint_for(untrusted),
-        #[cfg(feature = "tls")]
-        Refused::NotTls => "begin the URL with http://, or give the port that speaks TLS",
-        Refused::Foreign(_) => "give the address that `tailcast serve` printed",
-        Refused::Status(401, _) if arguments.has_credentials() => {
-            "check the name and the password, or the token"
-        }
-        Refused::Status(401, _) => {
-            "sign in: give `--user NAME` and type the password, or `--token-file FILE`"
-        }
-        Refused::Closed(4401, _) => {
-            "the user or the token was removed or changed on the server: sign in again"
-        }
-        Refused::Status(421, _) => {
-            "start the server with `--allow-host NAME`, or use its IP address"
-        }
-        Refused::Status(..) | Refused::Closed(..) => {
-            "check the URL, and the log output of the server"
-        }
-    };
-    Failure::unavailable(anyhow::Error::new(refused).context(cannot_follow(log)), hint)
 }
 
 /// Cancelled at the first SIGTERM or SIGINT. The second signal ends the process at once, and so

@@ -6,6 +6,7 @@
 //! viewer that comes then gets what has been published, in the generations that it knows.
 
 mod remembered;
+mod subscription;
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -16,7 +17,7 @@ use std::time::Duration;
 use dashmap::{DashMap, Entry};
 use futures_util::StreamExt;
 use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -30,12 +31,13 @@ use crate::log::follower::events::{FileEvent, Poll};
 use crate::log::follower::rotation::RotationTracker;
 use crate::log::follower::tailed_file::RememberedFile;
 use crate::log::follower::{
-    BROADCAST_MESSAGES, Event, Follower, LAST_POLLS_TIME_MAX, Pool, Registration, publish_feed,
+    BROADCAST_MESSAGES, Follower, LAST_POLLS_TIME_MAX, Pool, Registration, publish_feed,
 };
 use crate::log::mirrored::{Feed, Mirror};
 use crate::log::mounts::Mounts;
 use crate::log::position::{Generation, Offset};
 use crate::log::registry::remembered::Remembered;
+pub use crate::log::registry::subscription::{Presence, Subscription};
 use crate::log::timeline::WaitReason;
 use crate::log::watch::Watches;
 
@@ -78,57 +80,6 @@ pub struct Registry {
     /// The tasks of the followers of logs of other machines, and what ends them.
     fed: TaskTracker,
     closing: CancellationToken,
-}
-
-/// A viewer's entry in a follower. The follower does not end before the entry is dropped.
-#[derive(Debug)]
-pub struct Presence(Arc<Follower>);
-
-impl Presence {
-    /// Adds a viewer.
-    pub(crate) fn enter(follower: &Arc<Follower>) -> Self {
-        follower.add_viewer();
-        Self(Arc::clone(follower))
-    }
-
-    /// The follower that is viewed.
-    #[must_use]
-    pub fn follower(&self) -> &Arc<Follower> {
-        &self.0
-    }
-}
-
-impl Drop for Presence {
-    fn drop(&mut self) {
-        self.0.remove_viewer();
-    }
-}
-
-/// A viewer's connection to a follower.
-#[derive(Debug)]
-pub struct Subscription {
-    /// The log's follower.
-    pub follower: Arc<Follower>,
-    /// All events from the subscription on.
-    pub events: broadcast::Receiver<Event>,
-    presence: Option<Presence>,
-    /// The log could not be opened when the viewer joined, though others follow it.
-    pub(crate) is_barred: bool,
-}
-
-impl Subscription {
-    /// Subscribes a viewer from now on.
-    #[must_use]
-    pub fn new(presence: Presence) -> Self {
-        let follower = Arc::clone(presence.follower());
-        let presence = Some(presence);
-        Self { events: follower.subscribe(), follower, presence, is_barred: false }
-    }
-
-    /// Takes the presence out. The subscription continues, but no longer counts as a viewer.
-    pub fn take_presence(&mut self) -> Option<Presence> {
-        self.presence.take()
-    }
 }
 
 /// What to do with a log that can't be opened.
@@ -393,7 +344,7 @@ impl Registry {
             (Ok(_) | Err(_), _) => {}
         }
         let is_barred = matches!(opened, Err(Refusal::Unreadable));
-        let subscription = match self.enter_if_followed(log) {
+        let mut subscription = match self.enter_if_followed(log) {
             Some(subscription) => subscription,
             None => {
                 if let Some(copy) = opened.as_ref().ok().and_then(Admitted::still_unpacking) {
@@ -404,7 +355,8 @@ impl Registry {
                 self.start(log, device, slots, opened)?
             }
         };
-        Ok(Entered::Subscribed(Subscription { is_barred, ..subscription }))
+        subscription.is_barred = is_barred;
+        Ok(Entered::Subscribed(subscription))
     }
 
     /// Takes the permits that a new follower still needs. The slot is missing when the log had a
