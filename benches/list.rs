@@ -1,9 +1,14 @@
 //! The list of logs while many people open it at once, and what it costs those who watch a log.
 //!
-//! `cargo bench --bench list`, with `FILES=100000`, `REQUESTS=600` and `ROUNDS=3` by default. The files
-//! are in directories of a hundred. All requests are sent at once, by a thread each; a reader of
-//! `?tail=1` meanwhile gets a line every 5 ms, and the line says when it was written. The clients are on
-//! the same machine, and their threads take a part of its cores. `BEFORE=PROGRAM` adds another build.
+//! `cargo bench --bench list`; words after `--` select from `crowd` and `machines`.
+//!
+//! `crowd`, with `FILES=100000`, `REQUESTS=600` and `ROUNDS=3` by default: the files are in directories of
+//! a hundred. All requests are sent at once, by a thread each; a reader of `?tail=1` meanwhile gets a line
+//! every 5 ms, and the line says when it was written. The clients are on the same machine, and their
+//! threads take a part of its cores. `BEFORE=PROGRAM` adds another build.
+//!
+//! `machines`: an edge of a hundred agents with a hundred logs each beside a server that has the same
+//! files on its own disk. It needs `nats-server`.
 
 #![allow(
     dead_code,
@@ -20,14 +25,17 @@ mod stage;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use stage::figures::{Figure, Goal};
-use stage::{Server, Stage, ask, before, get, heading, median, range, row, setting};
+use stage::{
+    Server, Stage, ask, before, get, heading, is_wanted, median, median_ratio, range, row, setting,
+    wait_until,
+};
 
 /// How often a line is written.
 const LINE_INTERVAL: Duration = Duration::from_millis(5);
@@ -46,11 +54,14 @@ struct Round {
     late: Vec<f64>,
 }
 
+fn service(directory: &Path, number: u64) -> PathBuf {
+    directory.join(format!("service-{number:04}"))
+}
+
 /// Makes the files, with a few bytes in each.
-fn make_files(directory: &Path) -> u64 {
-    let files = setting("FILES", 100_000);
+fn make_files(directory: &Path, files: u64) -> u64 {
     for number in 0..files {
-        let directory = directory.join(format!("service-{:04}", number / FILES_A_DIRECTORY));
+        let directory = service(directory, number / FILES_A_DIRECTORY);
         if number % FILES_A_DIRECTORY == 0 {
             std::fs::create_dir(&directory).unwrap();
         }
@@ -154,10 +165,10 @@ fn walk(directory: &Path) -> f64 {
     began.elapsed().as_secs_f64()
 }
 
-fn main() {
-    heading("list");
+/// Many requests at once.
+fn crowd() {
     let stage = Stage::new();
-    let files = make_files(stage.path());
+    let files = make_files(stage.path(), setting("FILES", 100_000));
     let log = stage.log("a.log");
     let requests = setting("REQUESTS", 600);
     let mut servers = vec![("tailcast", Server::tailcast(stage.path()))];
@@ -213,5 +224,87 @@ fn main() {
                     .note();
             }
         }
+    }
+}
+
+/// The time until an answer is whole, in ms.
+fn answer_time(server: &Server, target: &str) -> f64 {
+    let began = Instant::now();
+    let mut body = Vec::new();
+    get(&server.address, target).read_to_end(&mut body).unwrap();
+    assert!(!body.is_empty(), "{target}");
+    began.elapsed().as_secs_f64() * 1000.0
+}
+
+/// The list, and a log in it, on an edge of many machines and on one machine.
+fn machines() {
+    let stage = Stage::new();
+    let machines = setting("MACHINES", 100);
+    let files = make_files(stage.path(), machines * FILES_A_DIRECTORY);
+    let of = |number| (format!("host-{number:04}"), service(stage.path(), number));
+    let Some(edge) = Server::fleet((0..machines).map(of), false) else {
+        println!("\nnats-server is not installed");
+        return;
+    };
+    let local = Server::tailcast(stage.path());
+    wait_until("all machines are there", || {
+        let mut body = String::new();
+        get(&edge.address, "/_/logs").read_to_string(&mut body).unwrap();
+        (0..machines).all(|number| body.contains(&format!("/@host-{number:04}/")))
+    });
+    println!("\n{files} logs of {machines} machines, and the same files on one machine; ms\n");
+    row(&[&"request", &"an edge", &"one machine", &"ratio"]);
+    println!("|---|---:|---:|---:|");
+    let logs: Vec<String> = (0..machines)
+        .map(|number| service(stage.path(), number).join("worker-7.log").display().to_string())
+        .collect();
+    let rounds = setting("ROUNDS", 3) * 3;
+    type Target<'a> = Box<dyn Fn(u64, bool) -> String + 'a>;
+    let of_log = |number: u64, on_edge: bool| {
+        let nth = number % machines;
+        let machine = if on_edge { format!("/@host-{nth:04}") } else { String::new() };
+        machine + &logs[nth as usize]
+    };
+    let requests: [(&str, bool, Target<'_>); 4] = [
+        ("the list as JSON", true, Box::new(|_, _| "/_/logs".to_owned())),
+        ("the list as a page", true, Box::new(|_, _| "/".to_owned())),
+        (
+            "the last lines of a log, first visit",
+            false,
+            Box::new(|number, on_edge| format!("{}?lines=100", of_log(number, on_edge))),
+        ),
+        (
+            "its rows, then",
+            false,
+            Box::new(|number, on_edge| {
+                format!("/_/rows{}?from=0&count=100", of_log(number, on_edge))
+            }),
+        ),
+    ];
+    for (what, is_kept, target) in requests {
+        let (mut there, mut here) = (Vec::new(), Vec::new());
+        for number in 0..rounds {
+            if is_kept {
+                // A list is kept for a second.
+                std::thread::sleep(Duration::from_millis(1_100));
+            }
+            there.push(answer_time(&edge, &target(number, true)));
+            here.push(answer_time(&local, &target(number, false)));
+        }
+        let ratio = median_ratio(&there, &here);
+        row(&[&what, &range(&there), &range(&here), &format!("{ratio:.2}")]);
+        Figure::new(format!("{what}, of {machines} machines"), median(there), "ms")
+            .beside("one machine", median(here), ratio)
+            .note();
+    }
+}
+
+fn main() {
+    heading("list");
+    if is_wanted("crowd") {
+        crowd();
+    }
+    if is_wanted("machines") {
+        machines();
     }
 }

@@ -51,7 +51,7 @@ const PARTS: [Part; 11] = [
     ("times", &["stamps", "seek"], &[("GIB", "1")]),
     ("archive", &["gz", "zst"], &[("MIB", "512"), ("ROUNDS", "1")]),
     ("run", &["pipe"], &[("ROUNDS", "3")]),
-    ("list", &[], &[("ROUNDS", "1")]),
+    ("list", &["crowd"], &[("ROUNDS", "1")]),
     ("render", &["coloured", "plain"], &[]),
     ("fleet", &["latency", "throughput", "whole"], &[("SECONDS", "5")]),
 ];

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -73,6 +73,21 @@ impl Server {
     /// An edge, with a broker and an agent that has the logs of the directory. With another edge beside it,
     /// if so wanted.
     fn edge(logs: &Path, are_two: bool) -> Option<Self> {
+        let machine = "machine".to_owned();
+        let mut server = Self::fleet([(machine, logs.to_owned())], are_two)?;
+        server.machine = "/@machine";
+        if let Some(beside) = &mut server.beside {
+            beside.machine = "/@machine";
+        }
+        Some(server)
+    }
+
+    /// An edge, with a broker and an agent for each machine, which has the logs of a directory. With
+    /// another edge beside it, if so wanted. `None` if there is no broker.
+    pub fn fleet(
+        machines: impl IntoIterator<Item = (String, PathBuf)>,
+        are_two: bool,
+    ) -> Option<Self> {
         let port = free_port();
         let store = tempfile::tempdir().unwrap();
         let mut broker = Command::new("nats-server");
@@ -84,24 +99,26 @@ impl Server {
             std::thread::sleep(Duration::from_millis(20));
         }
         let url = format!("nats://127.0.0.1:{port}");
-        let mut agent = Command::new(TAILCAST);
-        agent.env("TAILCAST_LOG", "warn").args(["agent", "--name", "machine", "--nats", &url]);
-        let mut child = agent.arg(logs).stdout(Stdio::piped()).spawn().unwrap();
-        let mut ready = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut ready).unwrap();
-        let agent = Companion { name: "agent", child };
+        let agent = |(machine, logs): (String, PathBuf)| {
+            let mut agent = Command::new(TAILCAST);
+            agent.env("TAILCAST_LOG", "warn").args(["agent", "--name", &machine, "--nats", &url]);
+            let mut child = agent.arg(logs).stdout(Stdio::piped()).spawn().unwrap();
+            let mut ready = String::new();
+            BufReader::new(child.stdout.take().unwrap()).read_line(&mut ready).unwrap();
+            Companion { name: "agent", child }
+        };
+        let mut others: Vec<Companion> = machines.into_iter().map(agent).collect();
+        others.push(broker);
         let own = store.path().join("own");
         std::fs::create_dir(&own).unwrap();
         let start = |spool: &str| {
             let spool = store.path().join(spool).display().to_string();
             let flags = ["--port", "0", "--nats", &url, "--spool", &spool];
-            let mut edge = Self::start(Self::command(TAILCAST.as_ref(), &own, &flags));
-            edge.machine = "/@machine";
-            edge
+            Self::start(Self::command(TAILCAST.as_ref(), &own, &flags))
         };
         let mut server = start("spool");
         server.beside = are_two.then(|| Box::new(start("other spool")));
-        server.others = vec![agent, broker];
+        server.others = others;
         server.store = Some(store);
         Some(server)
     }
