@@ -48,7 +48,7 @@ const PARTS: [Part; 11] = [
         &[("GIB", "1"), ("ROUNDS", "2"), ("SECONDS", "3")],
     ),
     ("find", &["find", "rows", "fields"], &[("GIB", "1"), ("ROWS_GIB", "1"), ("ROUNDS", "1")]),
-    ("times", &["stamps", "seek"], &[("GIB", "1")]),
+    ("times", &["stamps", "seek", "merged"], &[("GIB", "1"), ("MERGED_MIB", "128")]),
     ("archive", &["gz", "zst"], &[("MIB", "512"), ("ROUNDS", "1")]),
     ("run", &["pipe"], &[("ROUNDS", "3")]),
     ("list", &["crowd"], &[("ROUNDS", "1")]),

@@ -1,7 +1,8 @@
 //! Times in logs: how fast stamps are read, how fast a time is found, how fast lines are counted.
 //!
-//! `cargo bench --bench times`; words after `--` select from `stamps`, `seek` and `count`. `GIB=2` is
-//! the size of the log in which times are sought.
+//! `cargo bench --bench times`; words after `--` select from `stamps`, `seek`, `count` and `merged`.
+//! `GIB=2` is the size of the log in which times are sought, and `MERGED_MIB=1024` that of each of the
+//! eight logs that are merged.
 
 #![allow(
     dead_code,
@@ -16,9 +17,9 @@
 
 mod stage;
 
-use std::fs::File;
 use std::hint::black_box;
 use std::io::Read;
+use std::ops::Range;
 use std::time::Instant;
 
 use stage::figures::{Figure, Goal};
@@ -165,24 +166,8 @@ fn seek_and_count() {
             ),
             ("?since=&until= (10 ms of log)", "{log}?since={time}&until={time}.01"),
         ] {
-            let mut times = Vec::new();
-            for nth in 0..PLACES {
-                let time = first + (last - first) * (nth * 7919 % PLACES) / PLACES + 1;
-                let target = question
-                    .replace("{log}", &log.display().to_string())
-                    .replace("{time}", &time.to_string())
-                    .replace("{until}", &(time + 1).to_string());
-                let begin = Instant::now();
-                let answer = read(&server, &target);
-                times.push(begin.elapsed().as_secs_f64() * 1e3);
-                assert!(!answer.is_empty());
-            }
-            let spread = range(&times);
-            let middle = median(times);
-            row(&[&name, &format!("{middle:.1}"), &spread]);
-            Figure::new(format!("going to a time, `{name}`"), middle, "ms")
-                .goal(Goal::AtMost(50.0))
-                .note();
+            let question = question.replace("{log}", &log.display().to_string());
+            go_to_times(&server, name, &question, first..last, 50.0);
         }
     }
     if is_wanted("count") {
@@ -198,6 +183,46 @@ fn seek_and_count() {
     }
 }
 
+/// Asks for places all over the logs by their times, in seconds since 1970. The goal is in ms.
+fn go_to_times(server: &Server, name: &str, question: &str, logs: Range<u64>, goal: f64) {
+    let mut took = Vec::new();
+    for nth in 0..PLACES {
+        let time = logs.start + (logs.end - logs.start) * (nth * 7919 % PLACES) / PLACES + 1;
+        let target = question
+            .replace("{time}", &time.to_string())
+            .replace("{until}", &(time + 1).to_string());
+        let begin = Instant::now();
+        let answer = read(server, &target);
+        took.push(begin.elapsed().as_secs_f64() * 1e3);
+        assert!(!answer.is_empty());
+    }
+    let spread = range(&took);
+    let middle = median(took);
+    row(&[&name, &format!("{middle:.1}"), &spread]);
+    Figure::new(format!("going to a time, `{name}`"), middle, "ms").goal(Goal::AtMost(goal)).note();
+}
+
+/// Places in eight logs that are merged by the times of their lines.
+fn merged() {
+    let stage = Stage::new();
+    let first = T / 1000 - 86_400;
+    let mut last = first;
+    let logs: Vec<String> = (0..8)
+        .map(|number| {
+            let log = stage.log(&format!("merged-{number}.log"));
+            last = fill(&log, setting("MERGED_MIB", 1024) << 20);
+            format!("&log={}", log.display())
+        })
+        .collect();
+    let server = Server::tailcast(stage.path());
+    heading("eight logs | ms, median | least to most");
+    let logs = logs.concat();
+    let place = format!("/_/merged-rows?count=100&format=text&time={{time}}{logs}");
+    go_to_times(&server, "/_/merged-rows?time=", &place, first..last, 200.0);
+    let found = format!("/_/merged-rows?count=1&filter=1&level=error&time={{time}}{logs}");
+    go_to_times(&server, "the next error from a time on", &found, first..last, 200.0);
+}
+
 fn read(server: &Server, target: &str) -> Vec<u8> {
     let mut answer = Vec::new();
     get(&server.address, target).read_to_end(&mut answer).unwrap();
@@ -210,5 +235,8 @@ fn main() {
     }
     if is_wanted("seek") || is_wanted("count") {
         seek_and_count();
+    }
+    if is_wanted("merged") {
+        merged();
     }
 }
