@@ -16,7 +16,6 @@
 
 mod stage;
 
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 use std::process::{Command, Stdio};
