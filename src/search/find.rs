@@ -6,9 +6,10 @@ use std::time::Duration;
 use crate::log::Offset;
 use crate::render::{Rendition, Row};
 use crate::search::pattern::{self, Pattern};
+use crate::search::plain_lines::PlainLines;
 use crate::search::prefilter::Glance;
 use crate::search::reading::Reading;
-use crate::search::scan::{PlainLines, RowSink};
+use crate::search::scan::RowSink;
 use crate::search::{SearchError, Snapshot};
 use crate::wire::frame::Form;
 

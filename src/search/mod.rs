@@ -19,6 +19,7 @@ pub mod merged_files;
 mod needles;
 pub mod pattern;
 mod plain;
+mod plain_lines;
 mod prefilter;
 mod reading;
 pub mod rows;
