@@ -76,7 +76,7 @@ fn lateness(server: &Server, log: &Path, during: impl FnOnce()) -> Vec<f64> {
     let is_over = AtomicBool::new(false);
     let began = Instant::now();
     std::thread::scope(|scope| {
-        let target = format!("{}?tail=1&lines=1&format=raw", log.display());
+        let target = format!("{}?tail=1&lines=0&format=raw", log.display());
         let stream = BufReader::new(get(&server.address, &target));
         let reader = scope.spawn(|| {
             let mut late = Vec::new();
@@ -85,7 +85,6 @@ fn lateness(server: &Server, log: &Path, during: impl FnOnce()) -> Vec<f64> {
                 if line == "end" {
                     break;
                 }
-                // The line before the first one, which is read at the start, has no time.
                 let Ok(written) = line.parse::<f64>() else { continue };
                 late.push((began.elapsed().as_secs_f64() - written) * 1000.0);
             }

@@ -2,6 +2,7 @@
 //! answers that are made for the request. Assets are compressed by the build.
 
 use std::io::{self, Write};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use flate2::Compression;
@@ -10,6 +11,7 @@ use http_body_util::BodyExt;
 use hyper::Response;
 use hyper::body::Body as _;
 use hyper::header::{self, HeaderMap, HeaderValue};
+use tokio::sync::OnceCell;
 use tokio::task::spawn_blocking;
 
 use crate::serve::body::{Body, full};
@@ -20,6 +22,26 @@ const COMPRESSED_BYTES_MIN: u64 = 1_400;
 const INLINE_BYTES_MAX: u64 = 32 * 1024;
 /// A larger answer is sent as it is: memory and time are bounded.
 const COMPRESSED_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// The compressed bytes of a body that several answers have, as an extension of each: it is compressed
+/// once.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Compressed(Arc<OnceCell<Bytes>>);
+
+impl Compressed {
+    async fn of(&self, content: &Bytes) -> io::Result<Bytes> {
+        let compress = async || {
+            let content = content.clone();
+            if content.len() as u64 <= INLINE_BYTES_MAX {
+                return gzip(&content, Compression::default());
+            }
+            spawn_blocking(move || gzip(&content, Compression::fast()))
+                .await
+                .unwrap_or_else(|_| Err(io::Error::other("panicked")))
+        };
+        self.0.get_or_try_init(compress).await.cloned()
+    }
+}
 
 /// Compresses pages and JSON if the request accepts it. Streams, downloads and assets stay as they
 /// are: their size is not known, they have another type, or a coding already.
@@ -39,14 +61,10 @@ pub(super) async fn compress(response: Response<Body>, request: &HeaderMap) -> R
         // A body of a known size is in memory.
         Err(_) => Bytes::new(),
     };
-    let shared = content.clone();
-    let compressed = match size {
-        0..=INLINE_BYTES_MAX => gzip(&shared, Compression::default()),
-        _ => spawn_blocking(move || gzip(&shared, Compression::fast()))
-            .await
-            .unwrap_or_else(|_| Err(io::Error::other("panicked"))),
+    let shared = parts.extensions.remove::<Compressed>().unwrap_or_default();
+    let Ok(compressed) = shared.of(&content).await else {
+        return Response::from_parts(parts, full(content));
     };
-    let Ok(compressed) = compressed else { return Response::from_parts(parts, full(content)) };
     parts.headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     parts.headers.remove(header::CONTENT_LENGTH);
     weaken_tag(&mut parts.headers);
@@ -59,10 +77,10 @@ fn is_compressible(headers: &HeaderMap) -> bool {
     is_text && !headers.contains_key(header::CONTENT_ENCODING)
 }
 
-fn gzip(content: &[u8], level: Compression) -> io::Result<Vec<u8>> {
+fn gzip(content: &[u8], level: Compression) -> io::Result<Bytes> {
     let mut encoder = GzEncoder::new(Vec::with_capacity(content.len() / 4), level);
     encoder.write_all(content)?;
-    encoder.finish()
+    encoder.finish().map(Bytes::from)
 }
 
 /// The compressed bytes are others than the plain ones, so a strong tag would not be true.
@@ -144,6 +162,22 @@ mod tests {
             assert_eq!(headers[header::ETAG], "\"a\"");
             assert_eq!(body, vec![b'x'; size]);
         }
+    }
+
+    #[tokio::test]
+    async fn answers_with_one_body_are_compressed_once() {
+        let compressed = Compressed::default();
+        let mut bodies = Vec::new();
+        for _ in 0..2 {
+            let mut response = Response::new(full(vec![b'x'; 300_000]));
+            let json = HeaderValue::from_static("application/json");
+            response.headers_mut().insert(header::CONTENT_TYPE, json);
+            response.extensions_mut().insert(compressed.clone());
+            let accept = [(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"))];
+            let answer = compress(response, &accept.into_iter().collect()).await;
+            bodies.push(answer.into_body().collect().await.unwrap().to_bytes());
+        }
+        assert_eq!(bodies[0].as_ptr(), bodies[1].as_ptr(), "it was compressed twice");
     }
 
     #[tokio::test]

@@ -263,7 +263,9 @@ async fn list(app: &App, visitor: &Visitor, parts: &Parts, format: ListFormat) -
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         response
     } else {
-        Response::new(full(list.bytes))
+        let mut response = Response::new(full(list.bytes));
+        response.extensions_mut().insert(list.compressed);
+        response
     };
     let content_type = HeaderValue::from_static(format.content_type());
     response.headers_mut().insert(header::CONTENT_TYPE, content_type);

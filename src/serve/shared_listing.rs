@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::log::catalogue;
 use crate::log::{ContainerNames, Scope};
+use crate::serve::content_coding::Compressed;
 use crate::serve::identity::Visitor;
 use crate::serve::listing::{Listed, Viewers};
 use crate::serve::{BasePath, listing};
@@ -55,11 +56,12 @@ impl ListFormat {
 }
 
 /// The list, ready to be sent.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct ListBody {
     pub(super) bytes: Bytes,
     /// Changes with the bytes; for an `ETag`.
     pub(super) tag: String,
+    pub(super) compressed: Compressed,
 }
 
 /// A tag that changes with the text.
@@ -125,7 +127,8 @@ impl Made {
             ListFormat::Text => listing::text(&listed.catalogue),
             ListFormat::Json => listing::json(base, listed, viewers),
         };
-        let body = ListBody { tag: tag(&text), bytes: Bytes::from(text) };
+        let compressed = Compressed::default();
+        let body = ListBody { tag: tag(&text), bytes: Bytes::from(text), compressed };
         if self.bodies.len() == BODIES_MAX {
             self.bodies.remove(0);
         }
@@ -238,7 +241,7 @@ impl SharedListing {
             Err(_) => making.await,
         };
         // This fails only when the runtime shuts down.
-        body.unwrap_or_else(|_| ListBody { bytes: Bytes::new(), tag: String::new() })
+        body.unwrap_or_default()
     }
 }
 
