@@ -10,7 +10,9 @@ use crate::log::{Generation, Offset};
 use crate::search::merge::{self, Direction, Key, Strand};
 use crate::search::pattern::Pattern;
 use crate::search::rows::{self, RANGE_BYTES_MAX, RenderedRow};
-use crate::search::{LineIndex, RowPosition, RowRange, RowsRequest, SearchError, Snapshot, filter};
+use crate::search::{
+    LineIndex, Part, RowPosition, RowRange, RowsRequest, SearchError, Snapshot, filter,
+};
 use crate::time::{Placed, Zone};
 use crate::wire::frame::Form;
 
@@ -52,6 +54,8 @@ pub struct PlacedRow {
 /// Which rows of a log are read.
 #[derive(Clone, Copy, Debug)]
 pub struct LogRequest {
+    /// Of which part of the file.
+    pub part: Part,
     /// On which side of the place.
     pub direction: Direction,
     /// The place.
@@ -71,10 +75,12 @@ pub struct LogPage {
     pub from: Position,
     /// What was read ends here.
     pub next: Position,
-    /// Nothing comes before.
+    /// Nothing of the wanted part comes before.
     pub at_start: bool,
-    /// Nothing comes after.
+    /// Nothing of the wanted part comes after.
     pub at_end: bool,
+    /// The file goes on behind the wanted part.
+    is_cut: bool,
     /// The key of the line right before the rows that were read backward, or right behind those that
     /// were read forward. `None` if nothing says it.
     edge: Option<Key>,
@@ -93,17 +99,22 @@ impl LogPage {
         pattern: Option<&Pattern>,
         clock: &Clock,
     ) -> Result<Self, SearchError> {
-        let place = match request.direction {
-            Direction::Forward => RowPosition::From(request.offset),
-            Direction::Backward => RowPosition::Before(request.offset),
+        let LogRequest { part, direction, .. } = request;
+        let offset = part.nearest(request.offset);
+        let place = match direction {
+            Direction::Forward => RowPosition::From(offset),
+            Direction::Backward => RowPosition::Before(offset),
         };
         let wanted = RowsRequest { place, count: request.count, form: request.form };
         let index = LineIndex::default();
+        // The file ends where its wanted part does.
+        let ended = part.ended(snapshot);
         let range = match pattern {
-            Some(pattern) => filter::filtered(snapshot, &index, wanted, pattern)?,
-            None => rows::rows(snapshot, &index, wanted)?,
+            Some(pattern) => filter::filtered(&ended, &index, wanted, pattern)?,
+            None => rows::rows(&ended, &index, wanted)?,
         };
-        let page = Self::placed(snapshot, range, request.direction, clock)?;
+        let mut page = Self::placed(snapshot, part.begun(range), direction, clock)?;
+        page.is_cut = ended.end < snapshot.end;
         if snapshot.is_intact()? { Ok(page) } else { Err(SearchError::Gone(None)) }
     }
 
@@ -140,6 +151,7 @@ impl LogPage {
             next: Position { generation, offset: next },
             at_start,
             at_end,
+            is_cut: false,
             edge: edge.and_then(|(_, key)| key),
             is_far,
         })
@@ -157,7 +169,8 @@ impl LogPage {
             Direction::Forward => later.edge,
             Direction::Backward => self.edge,
         };
-        Self { next: later.next, at_end: later.at_end, edge, is_far, ..self }
+        let Self { next, at_end, is_cut, .. } = later;
+        Self { next, at_end, is_cut, edge, is_far, ..self }
     }
 
     /// Whether the last row of the file before would say where rows of this one stand.
@@ -196,6 +209,12 @@ impl LogPage {
     pub fn open(&self) -> Option<Offset> {
         let last = self.rows.last().filter(|last| self.at_end && last.row.is_open)?;
         Some(last.row.offset)
+    }
+
+    /// Whether all rows up to the end of the log were read.
+    #[must_use]
+    pub fn is_to_end(&self) -> bool {
+        self.at_end && !self.is_cut
     }
 
     /// The key of the last row before an offset.
@@ -349,7 +368,13 @@ mod tests {
         fn page(&self, places: &[Offset], direction: Direction) -> MergedPage {
             let read = |((snapshot, clock), offset): ((&Snapshot, &Clock), &Offset)| {
                 let (offset, count) = (*offset, self.count);
-                let request = LogRequest { direction, offset, count, form: Form::TextRows };
+                let request = LogRequest {
+                    part: Part::default(),
+                    direction,
+                    offset,
+                    count,
+                    form: Form::TextRows,
+                };
                 LogPage::read(snapshot, request, self.pattern.as_ref(), clock).unwrap()
             };
             let logs = self.snapshots.iter().zip(&self.clocks).zip(places);
@@ -501,6 +526,7 @@ mod tests {
     fn a_last_row_that_can_grow_is_where_a_stream_goes_on() {
         let (snapshot, _kept) = snapshot_of(format!("{T} one\n{} tw", T + 1).as_bytes());
         let request = LogRequest {
+            part: Part::default(),
             direction: Direction::Backward,
             offset: snapshot.end,
             count: 9,

@@ -4,6 +4,7 @@
 //! Lines before the first time of a file stand where the last line of the file before does. So a page
 //! that has such lines needs the last row of that file, too.
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use crate::search::merge::Direction;
@@ -41,8 +42,8 @@ pub struct FilesPage {
     direction: Direction,
     /// The most rows.
     count: usize,
-    /// How many files the log has.
-    files: usize,
+    /// The files in which the wanted part lies.
+    files: Range<usize>,
     /// The oldest and the newest of the files that were read.
     oldest: usize,
     newest: usize,
@@ -60,7 +61,7 @@ impl FilesPage {
     pub fn new(
         page: LogPage,
         at: usize,
-        files: usize,
+        files: Range<usize>,
         (direction, count): (Direction, usize),
         is_search: bool,
         begun: Instant,
@@ -75,8 +76,8 @@ impl FilesPage {
     pub fn next_step(&self, now: Instant) -> Option<Step> {
         let count = self.count.saturating_sub(self.page.rows.len());
         let next = match self.direction {
-            Direction::Forward => Some(self.newest + 1).filter(|at| *at < self.files),
-            Direction::Backward => self.oldest.checked_sub(1),
+            Direction::Forward => Some(self.newest + 1).filter(|at| *at < self.files.end),
+            Direction::Backward => self.oldest.checked_sub(1).filter(|at| *at >= self.files.start),
         };
         let is_over = match self.direction {
             Direction::Forward => self.page.at_end,
@@ -124,8 +125,8 @@ impl FilesPage {
     /// The page.
     #[must_use]
     pub fn finish(mut self) -> LogPage {
-        self.page.at_start &= self.oldest == 0;
-        self.page.at_end &= self.newest + 1 == self.files;
+        self.page.at_start &= self.oldest <= self.files.start;
+        self.page.at_end &= self.newest + 1 >= self.files.end;
         self.page
     }
 }
@@ -134,10 +135,10 @@ impl FilesPage {
 mod tests {
     use super::*;
     use crate::log::Offset;
-    use crate::search::Snapshot;
     use crate::search::merged::{Clock, LogRequest, MergedPage, Position, merged};
     use crate::search::pattern::{Pattern, PatternSpec};
     use crate::search::snapshot::tests::snapshot_of;
+    use crate::search::{Part, Snapshot};
     use crate::time::Zone;
     use crate::wire::frame::Form;
     use proptest::prelude::*;
@@ -164,8 +165,13 @@ mod tests {
             count: usize,
             pattern: Option<&Pattern>,
         ) -> LogPage {
-            let request =
-                LogRequest { direction, offset: Offset(offset), count, form: Form::TextRows };
+            let request = LogRequest {
+                part: Part::default(),
+                direction,
+                offset: Offset(offset),
+                count,
+                form: Form::TextRows,
+            };
             let clock = Clock { zone: Zone::UTC, shift: 0 };
             LogPage::read(&self.logs[log][at], request, pattern, &clock).unwrap()
         }
@@ -188,7 +194,7 @@ mod tests {
             let (now, pattern) = (Instant::now(), self.pattern.as_ref());
             let page = self.read((log, at), offset, direction, self.count, pattern);
             let wanted = (direction, self.count);
-            let mut page = FilesPage::new(page, at, files.len(), wanted, pattern.is_some(), now);
+            let mut page = FilesPage::new(page, at, 0..files.len(), wanted, pattern.is_some(), now);
             let begin = if direction == Direction::Forward { 0 } else { u64::MAX };
             while let Some(step) = page.next_step(now) {
                 let read = match step {
@@ -339,6 +345,7 @@ mod tests {
     fn files_of_pages(text: &str, files: usize, time: Duration) -> Vec<usize> {
         let (snapshot, _kept) = snapshot_of(text.as_bytes());
         let request = LogRequest {
+            part: Part::default(),
             direction: Direction::Forward,
             offset: Offset(0),
             count: 2000,
@@ -349,7 +356,7 @@ mod tests {
         let (now, wanted) = (Instant::now(), (Direction::Forward, 2000));
         let (mut at, mut pages) = (0, Vec::new());
         while at < files {
-            let mut page = FilesPage::new(read(), at, files, wanted, false, now);
+            let mut page = FilesPage::new(read(), at, 0..files, wanted, false, now);
             let mut of_page = 1;
             while let Some(step) = page.next_step(now + time) {
                 let Step::Rows { at: next, .. } = step else { panic!("{step:?}") };

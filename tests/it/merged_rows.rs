@@ -100,6 +100,85 @@ async fn rows_of_several_logs_with_their_old_files_are_one_sequence_in_both_dire
 }
 
 #[tokio::test]
+async fn rows_of_several_logs_are_those_of_a_span_of_time() {
+    let server = TestServer::start().await;
+    let numbered = |from: i64, to: i64, step: i64, ahead: i64, name: &str| {
+        let line = |nth| line(nth * step + ahead, &format!("{name} {nth}")) + "  more\n";
+        (from..to).map(line).collect::<String>()
+    };
+    server.log("one.log.2", numbered(0, 60, 20, 0, "one"));
+    server.log("one.log.1", numbered(60, 150, 20, 0, "one"));
+    let one = server.log("one.log", numbered(150, 200, 20, 0, "one"));
+    // Its clock is an hour ahead.
+    let two = server.log("two.log", numbered(0, 130, 31, 3_600_000, "two"));
+    let (one_shifted, two_shifted) = (one.as_str(), format!("{two}&shift=-3600000"));
+    let mut lines: Vec<(i64, u64, String)> = Vec::new();
+    lines.extend((0..200).map(|nth| (nth * 20, 0, format!("one {nth}"))));
+    lines.extend((0..130).map(|nth| (nth * 31, 1, format!("two {nth}"))));
+    lines.sort();
+    let seconds = |after: i64| format!("{}.{:03}", (T + after) / 1000, after % 1000);
+    // Within one file, from file to file, from the first line on, behind the last one, without a line.
+    for (since, until) in
+        [(1300, 1500), (700, 3600), (0, 1200), (-5000, 500), (3000, 90_000), (3100, 3100)]
+    {
+        let range = format!("since={}&until={}", seconds(since), seconds(until));
+        let in_span = lines.iter().filter(|(time, ..)| (since..until).contains(time));
+        let expected: Vec<(u64, String)> = in_span
+            .flat_map(|(_, log, text)| [(*log, text.clone()), (*log, " more".to_owned())])
+            .collect();
+        let logs = [one_shifted, &two_shifted];
+        for count in [3, 70, 2000] {
+            let common = format!("count={count}&history=1&{range}");
+            for is_up in [false, true] {
+                let found = all(&server, &logs, &common, is_up).await;
+                let differs = found.iter().zip(&expected).position(|(row, wanted)| row != wanted);
+                assert_eq!(differs, None, "{common} {is_up}");
+                assert_eq!(found.len(), expected.len(), "{common} {is_up}");
+            }
+        }
+        let filtered: Vec<(u64, String)> =
+            expected.iter().filter(|(_, text)| text.ends_with('7')).cloned().collect();
+        for is_up in [false, true] {
+            let common = format!("count=5&history=1&filter=1&q=7%24&regex=1&{range}");
+            assert_eq!(all(&server, &logs, &common, is_up).await, filtered, "{common} {is_up}");
+        }
+        // The present files alone.
+        let present = format!("{range}&log={one_shifted}&log={two_shifted}");
+        let is_there = |row: &&(u64, String)| {
+            let nth = row.1.strip_prefix("one ").and_then(|nth| nth.parse::<i64>().ok());
+            nth.is_some_and(|nth| nth >= 150)
+        };
+        let wanted = expected.iter().filter(is_there).count();
+        let found = rows(&ask(&server, &present).await);
+        assert_eq!(found.iter().filter(is_there).count(), wanted, "{present}");
+        // A place that is outside leads to the nearest end.
+        let early = format!("history=1&{range}&time={}", seconds(-9000));
+        let logs = format!("log={one_shifted}&log={two_shifted}");
+        let found = rows(&ask(&server, &format!("{early}&count=2000&{logs}")).await);
+        assert_eq!(found.len(), expected.len(), "{early}");
+        let late =
+            ask(&server, &format!("history=1&{range}&time={}&{logs}", seconds(95_000))).await;
+        assert_eq!((rows(&late).len(), &late["at_end"]), (0, &Value::Bool(true)), "{late}");
+    }
+}
+
+#[tokio::test]
+async fn a_stream_goes_on_behind_a_span_only_where_the_log_ends_with_it() {
+    let server = TestServer::start().await;
+    let one = server.log("one.log", line(0, "a") + &line(2000, "c"));
+    let two = server.log("two.log", line(1000, "b"));
+    let until = |seconds: i64| format!("last=1&until={}&log={one}&log={two}", T / 1000 + seconds);
+    for history in ["", "history=1&"] {
+        let past = ask(&server, &format!("{history}{}", until(2))).await;
+        assert_eq!(rows(&past), [(0, "a".to_owned()), (1, "b".to_owned())], "{past}");
+        assert_eq!((&past["logs"][0]["live"], &past["at_end"]), (&Value::Null, &Value::Bool(true)));
+        assert_eq!(past["logs"][1]["live"]["offset"], 17, "{past}");
+        let future = ask(&server, &format!("{history}{}", until(3))).await;
+        assert_eq!(future["logs"][0]["live"]["offset"], 34, "{future}");
+    }
+}
+
+#[tokio::test]
 async fn a_page_begins_at_a_time_by_the_right_clock_of_each_log() {
     let server = TestServer::start().await;
     let one = server.log("one.log", line(0, "a") + &line(2000, "c") + &line(4000, "e"));

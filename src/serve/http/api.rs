@@ -24,7 +24,7 @@ use crate::render::Interpretation;
 use crate::search::index::Counted;
 use crate::search::pattern::{BadPattern, Pattern, PatternSpec};
 use crate::search::rows::{self, RowsRequest};
-use crate::search::{History, LineIndex, RowPosition, SearchError, Snapshot, filter};
+use crate::search::{History, LineIndex, Part, RowPosition, SearchError, Snapshot, filter};
 use crate::serve::App;
 use crate::serve::body::{Body, full};
 use crate::serve::identity::Visitor;
@@ -159,23 +159,6 @@ pub(in crate::serve) async fn answer(
     }
 }
 
-/// The wanted part of a file, by the times of its lines.
-#[derive(Clone, Copy, Debug, Default)]
-struct Part {
-    /// What is before this is left out.
-    from: Option<Offset>,
-    /// What is from this on is left out.
-    to: Option<Offset>,
-}
-
-impl Part {
-    /// What is wanted of these bytes.
-    fn within(self, from: Offset, to: Offset) -> (Offset, Offset) {
-        let from = from.max(self.from.unwrap_or_default());
-        (from, self.to.map_or(to, |end| to.min(end)).max(from))
-    }
-}
-
 /// The part of a file that is wanted, and the query with the place that it means.
 async fn part_of(
     app: &App,
@@ -239,16 +222,12 @@ async fn rows(
     let read = move || {
         let _permit = permit;
         // A log ends where its wanted part does.
-        let wanted_part = snapshot.truncated_to(part.to.unwrap_or(snapshot.end));
-        let mut range = match &pattern {
-            Some(pattern) => filter::filtered(&wanted_part, &index, wanted, pattern)?,
-            None => rows::rows(&wanted_part, &index, wanted)?,
+        let ended = part.ended(&snapshot);
+        let range = match &pattern {
+            Some(pattern) => filter::filtered(&ended, &index, wanted, pattern)?,
+            None => rows::rows(&ended, &index, wanted)?,
         };
-        if let Some(from) = part.from.filter(|from| range.from <= *from) {
-            range.rows.retain(|row| row.offset >= from);
-            range.from = from.min(range.next.max(range.from));
-            range.at_start = true;
-        }
+        let mut range = part.begun(range);
         if let Some(HistoryPlace { previous, following, .. }) = &file {
             range.at_start &= previous.is_none();
             if range.at_end && following.is_some() && part.to.is_none() {

@@ -50,7 +50,7 @@ fn row(row: &RenderedRow) -> answer::Row<'_> {
 /// those of other logs. `None` if there may be more rows.
 #[must_use]
 pub(super) fn live_end(page: &LogPage) -> Option<(Position, Option<i64>)> {
-    page.at_end.then(|| {
+    page.is_to_end().then(|| {
         let live = Position { offset: page.open().unwrap_or(page.next.offset), ..page.next };
         (live, page.key_before(live))
     })

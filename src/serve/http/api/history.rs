@@ -4,6 +4,7 @@
 //! since a compressed one has to be unpacked for that.
 
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -21,7 +22,7 @@ use crate::search::find::{Find, FindRequest};
 use crate::search::history::HistoryRows;
 use crate::search::limiter::{Limiter, TIME_SLICE};
 use crate::search::pattern::Pattern;
-use crate::search::{History, RowPosition, SearchError, Snapshot};
+use crate::search::{History, Part, RowPosition, SearchError, Snapshot};
 use crate::serve::App;
 use crate::serve::body::{self, Body};
 use crate::serve::http::api::bodies::{self, FoundBefore};
@@ -29,7 +30,7 @@ use crate::serve::http::api::query::ApiQuery;
 use crate::serve::http::api::stream::{SearchTurn, attachment, broken_off, streamed};
 use crate::serve::http::api::times::times_of_history;
 use crate::serve::http::api::{
-    ApiCall, HistoryView, LogView, Part, bad_pattern, compile, crowded, json, rows,
+    ApiCall, HistoryView, LogView, bad_pattern, compile, crowded, json, rows,
 };
 use crate::wire::answer::HistoryPlace;
 
@@ -67,23 +68,21 @@ async fn rows_of_one(
         None => history.rows_at(&app.hub, query.of, query.place).await?,
     };
     let ends = Ends::of(app, &history, &query).await?;
-    let mut part = Part::default();
     if let Some((first, line)) = ends.since {
         let is_before = rows_at.at < first || (query.place, query.at_time) == (None, None);
         if is_before {
             let snapshot = history.snapshot(&app.hub, first).await?;
             rows_at = HistoryRows { snapshot, at: first, place: RowPosition::From(line) };
         }
-        part.from = (rows_at.at == first).then_some(line);
     }
     if let Some((last, end)) = ends.until {
         if rows_at.at > last {
             let snapshot = history.snapshot(&app.hub, last).await?;
             rows_at = HistoryRows { snapshot, at: last, place: RowPosition::From(end) };
         }
-        part.to = (rows_at.at == last).then_some(end);
     }
     let HistoryRows { snapshot, at, place } = rows_at;
+    let part = ends.part(at);
     let files = history.files();
     let generation_at = |at: Option<usize>| Some(files.get(at?)?.generation);
     let path = files.get(at).map(|file| history.path_of(file)).unwrap_or(view.log);
@@ -109,12 +108,26 @@ async fn seek(
 }
 
 /// Where the wanted part of the history begins and ends: files by their places, and offsets.
-struct Ends {
-    since: Option<(usize, Offset)>,
-    until: Option<(usize, Offset)>,
+pub(super) struct Ends {
+    pub(super) since: Option<(usize, Offset)>,
+    pub(super) until: Option<(usize, Offset)>,
 }
 
 impl Ends {
+    /// The files of which something may be wanted, by their places.
+    pub(super) fn files(&self, history: &History) -> Range<usize> {
+        let start = self.since.map_or(0, |(at, _)| at);
+        start..self.until.map_or(history.files().len(), |(at, _)| at + 1).max(start + 1)
+    }
+
+    /// What is wanted of one of the files.
+    pub(super) fn part(&self, at: usize) -> Part {
+        let in_file = |end: Option<(usize, Offset)>| {
+            end.filter(|(file, _)| *file == at).map(|(_, offset)| offset)
+        };
+        Part { from: in_file(self.since), to: in_file(self.until) }
+    }
+
     async fn of(app: &App, history: &History, query: &ApiQuery) -> Result<Self, SearchError> {
         let since = match query.range.since {
             Some(time) => Some(seek(app, history, query, time).await?),

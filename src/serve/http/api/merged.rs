@@ -17,9 +17,10 @@ use crate::search::merge::Direction;
 use crate::search::merged::{Clock, LogPage, LogRequest, merged};
 use crate::search::merged_files::{FilesPage, Step};
 use crate::search::pattern::{Pattern, PatternSpec};
-use crate::search::{History, RowPosition, SearchError, Snapshot};
+use crate::search::{History, Part, RowPosition, SearchError, Snapshot};
 use crate::serve::App;
 use crate::serve::body::Body;
+use crate::serve::http::api::history::Ends;
 use crate::serve::http::api::query::ApiQuery;
 use crate::serve::http::api::{bad_pattern, bodies, compile, json, report, still_allowed};
 use crate::serve::identity::Visitor;
@@ -62,11 +63,6 @@ impl MergedQuery {
                 match name.as_ref() {
                     "shift" => shift = parse_shift(&value)?,
                     "last" => is_last = switch(&name, &value)?,
-                    "since" | "until" => {
-                        let words = "rows of several logs have no `since` and no `until`; `time` \
-                                     says where they begin";
-                        return Err(BadParameter(words.to_owned()));
-                    }
                     _ => {}
                 }
             }
@@ -184,7 +180,8 @@ impl LogRead<'_> {
         let snapshot = match Snapshot::open(hub, log, self.query.of, chosen).await {
             Err(SearchError::Gone(Some(_))) if self.goes_on() => {
                 let snapshot = Snapshot::open(hub, log, WantedGeneration::Present, chosen).await?;
-                return self.read(snapshot, Offset(0), self.query.count).await;
+                let part = self.part(&snapshot).await?;
+                return self.read(snapshot, part, Offset(0), self.query.count).await;
             }
             snapshot => snapshot?,
         };
@@ -192,7 +189,8 @@ impl LogRead<'_> {
             (Some(time), _) => self.seek(&snapshot, time).await?,
             (None, place) => offset_of(place, self.direction),
         };
-        self.read(snapshot, offset, self.query.count).await
+        let part = self.part(&snapshot).await?;
+        self.read(snapshot, part, offset, self.query.count).await
     }
 
     /// Whether rows behind a place are wanted: where its file is gone, all that is left comes after it.
@@ -200,37 +198,33 @@ impl LogRead<'_> {
         matches!(self.query.place, Some(RowPosition::From(_)))
     }
 
+    /// The wanted part of a log without its old files.
+    async fn part(&self, snapshot: &Snapshot) -> Result<Part, SearchError> {
+        let mut part = Part::default();
+        if let Some(since) = self.query.range.since {
+            part.from = Some(self.seek(snapshot, since).await?);
+        }
+        if let Some(until) = self.query.range.until {
+            part.to = Some(self.seek(snapshot, until).await?);
+        }
+        Ok(part)
+    }
+
     /// Rows of a log and its old files, from file to file.
     async fn page_of_history(&self, history: History) -> Result<LogPage, SearchError> {
-        let (hub, files, begun) = (&self.app.hub, history.files().len(), Instant::now());
-        let (snapshot, at, offset) = match (self.query.at_time, self.query.place) {
-            (Some(time), _) => self.seek_in_history(&history, time).await?,
-            (None, place) => {
-                let place = match (place, self.direction) {
-                    (None, Direction::Backward) => Some(RowPosition::Before(Offset(u64::MAX))),
-                    (place, _) => place,
-                };
-                match history.rows_at(hub, self.query.of, place).await {
-                    Err(SearchError::Gone(Some(_))) if self.goes_on() => {
-                        let last = files.saturating_sub(1);
-                        (history.snapshot(hub, last).await?, last, Offset(0))
-                    }
-                    found => {
-                        let HistoryRows { snapshot, at, place } = found?;
-                        (snapshot, at, offset_of(Some(place), self.direction))
-                    }
-                }
-            }
-        };
-        let page = self.read(snapshot, offset, self.query.count).await?;
+        let (hub, begun) = (&self.app.hub, Instant::now());
+        let ends = self.ends(&history).await?;
+        let (snapshot, at, offset) = self.place_in_history(&history, &ends).await?;
+        let page = self.read(snapshot, ends.part(at), offset, self.query.count).await?;
         let (wanted, is_search) = ((self.direction, self.query.count), self.pattern.is_some());
-        let mut page = FilesPage::new(page, at, files, wanted, is_search, begun);
+        let mut page = FilesPage::new(page, at, ends.files(&history), wanted, is_search, begun);
         while let Some(step) = page.next_step(Instant::now()) {
             let (Step::Rows { at, .. } | Step::LastRow { at }) = step;
             let read = match history.snapshot(hub, at).await {
                 Ok(snapshot) => Some(match step {
                     Step::Rows { count, .. } => {
-                        self.read(snapshot, offset_of(None, self.direction), count).await?
+                        let offset = offset_of(None, self.direction);
+                        self.read(snapshot, ends.part(at), offset, count).await?
                     }
                     Step::LastRow { .. } => self.read_last(snapshot).await?,
                 }),
@@ -241,6 +235,57 @@ impl LogRead<'_> {
             page = page.with(step, read);
         }
         Ok(page.finish())
+    }
+
+    /// Where the wanted part of a log with its old files begins and ends.
+    async fn ends(&self, history: &History) -> Result<Ends, SearchError> {
+        let mut ends = Ends { since: None, until: None };
+        if let Some(since) = self.query.range.since {
+            let (_, at, offset) = self.seek_in_history(history, since).await?;
+            ends.since = Some((at, offset));
+        }
+        if let Some(until) = self.query.range.until {
+            let (_, at, offset) = self.seek_in_history(history, until).await?;
+            ends.until = Some((at, offset));
+        }
+        Ok(ends)
+    }
+
+    /// The file in which the page begins, its place among the files, and the offset. It is in a file of
+    /// the wanted part.
+    async fn place_in_history(
+        &self,
+        history: &History,
+        ends: &Ends,
+    ) -> Result<(Snapshot, usize, Offset), SearchError> {
+        let hub = &self.app.hub;
+        let (snapshot, at, offset) = match (self.query.at_time, self.query.place) {
+            (Some(time), _) => self.seek_in_history(history, time).await?,
+            (None, place) => {
+                let place = match (place, self.direction) {
+                    (None, Direction::Backward) => Some(RowPosition::Before(Offset(u64::MAX))),
+                    (place, _) => place,
+                };
+                match history.rows_at(hub, self.query.of, place).await {
+                    Err(SearchError::Gone(Some(_))) if self.goes_on() => {
+                        let last = history.files().len().saturating_sub(1);
+                        (history.snapshot(hub, last).await?, last, Offset(0))
+                    }
+                    found => {
+                        let HistoryRows { snapshot, at, place } = found?;
+                        (snapshot, at, offset_of(Some(place), self.direction))
+                    }
+                }
+            }
+        };
+        let files = ends.files(history);
+        if at < files.start {
+            return Ok((history.snapshot(hub, files.start).await?, files.start, Offset(0)));
+        }
+        match files.end.checked_sub(1).filter(|last| at > *last) {
+            Some(last) => Ok((history.snapshot(hub, last).await?, last, Offset(u64::MAX))),
+            None => Ok((snapshot, at, offset)),
+        }
     }
 
     async fn seek(&self, snapshot: &Snapshot, time: i64) -> Result<Offset, SearchError> {
@@ -270,18 +315,20 @@ impl LogRead<'_> {
     async fn read(
         &self,
         snapshot: Snapshot,
+        part: Part,
         offset: Offset,
         count: usize,
     ) -> Result<LogPage, SearchError> {
-        let request =
-            LogRequest { direction: self.direction, offset, count, form: self.query.form };
+        let (direction, form) = (self.direction, self.query.form);
+        let request = LogRequest { part, direction, offset, count, form };
         self.read_rows(snapshot, request, self.pattern.clone()).await
     }
 
     /// The last row of a file.
     async fn read_last(&self, snapshot: Snapshot) -> Result<LogPage, SearchError> {
-        let (direction, offset) = (Direction::Backward, Offset(u64::MAX));
-        let request = LogRequest { direction, offset, count: 1, form: self.query.form };
+        let (part, direction) = (Part::default(), Direction::Backward);
+        let (offset, form) = (Offset(u64::MAX), self.query.form);
+        let request = LogRequest { part, direction, offset, count: 1, form };
         self.read_rows(snapshot, request, None).await
     }
 
@@ -368,7 +415,8 @@ mod tests {
             ("log=/a&from=1&log=/b&before=1", "either"),
             ("last=1&time=0&log=/a", "either"),
             ("log=/a&line=1", "`line`"),
-            ("since=0&log=/a", "`since`"),
+            ("since=soon&log=/a", "`since`"),
+            ("log=/a&until=14:02", "`until`"),
             ("log=/a&shift=1h", "`shift`"),
             ("log=/a&shift=9999999999999999", "`shift`"),
             ("log=/a&from=x", "`from`"),
