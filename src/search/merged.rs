@@ -79,6 +79,8 @@ pub struct LogPage {
     pub at_start: bool,
     /// Nothing of the wanted part comes after.
     pub at_end: bool,
+    /// The lines of the log say times; else their arrival orders them.
+    pub is_timed: bool,
     /// The file goes on behind the wanted part.
     is_cut: bool,
     /// The key of the line right before the rows that were read backward, or right behind those that
@@ -130,7 +132,8 @@ impl LogPage {
             Direction::Forward => offsets.push(next.0),
             Direction::Backward => offsets.insert(0, from.0.saturating_sub(1)),
         }
-        let places = snapshot.timed(&clock.zone)?.places(&offsets)?;
+        let mut timed = snapshot.timed(&clock.zone)?;
+        let places = timed.places(&offsets)?;
         let place = |(offset, placed): (&u64, Placed)| {
             let arrived = snapshot.arrived(Offset(*offset)).and_then(|at| i64::try_from(at).ok());
             let shifted = |time: Option<i64>| time.map(|time| time.saturating_add(clock.shift));
@@ -151,6 +154,7 @@ impl LogPage {
             next: Position { generation, offset: next },
             at_start,
             at_end,
+            is_timed: timed.is_timed(),
             is_cut: false,
             edge: edge.and_then(|(_, key)| key),
             is_far,
@@ -170,7 +174,8 @@ impl LogPage {
             Direction::Backward => self.edge,
         };
         let Self { next, at_end, is_cut, .. } = later;
-        Self { next, at_end, is_cut, edge, is_far, ..self }
+        let is_timed = self.is_timed || later.is_timed;
+        Self { next, at_end, is_timed, is_cut, edge, is_far, ..self }
     }
 
     /// Whether the last row of the file before would say where rows of this one stand.
@@ -249,6 +254,8 @@ pub struct LogPart {
     pub at_start: bool,
     /// No row of the log comes behind it.
     pub at_end: bool,
+    /// The lines of the log say times.
+    pub is_timed: bool,
 }
 
 /// Rows of several logs.
@@ -282,7 +289,7 @@ pub fn merged(pages: Vec<LogPage>, direction: Direction, count: usize) -> Merged
     order.iter().for_each(|log| taken[*log] += 1);
     let (mut queues, mut parts) = (Vec::new(), Vec::new());
     for (page, taken) in pages.into_iter().zip(taken) {
-        let LogPage { mut rows, from, next, at_start, at_end, .. } = page;
+        let LogPage { mut rows, from, next, at_start, at_end, is_timed, .. } = page;
         let position =
             |row: &PlacedRow| Position { generation: row.generation, offset: row.row.offset };
         let (rows, cut) = match direction {
@@ -297,7 +304,7 @@ pub fn merged(pages: Vec<LogPage>, direction: Direction, count: usize) -> Merged
                 (kept, cut)
             }
         };
-        let mut part = LogPart { from, next, at_start, at_end };
+        let mut part = LogPart { from, next, at_start, at_end, is_timed };
         match (cut, direction) {
             (Some(cut), Direction::Forward) => (part.next, part.at_end) = (cut, false),
             (Some(cut), Direction::Backward) => (part.from, part.at_start) = (cut, false),

@@ -247,6 +247,13 @@ async fn arrival_orders_logs_that_say_no_times() {
     let query = format!("log={one}&log={two}");
     let said = ask(&server, &query).await;
     assert_eq!(said["keys"], serde_json::json!([null, null]), "{said}");
+    assert_eq!(said["logs"][0]["timed"], false, "{said}");
+    let timed = server.log("timed.log", line(0, "a"));
+    let said = ask(&server, &format!("log={timed}&log={one}")).await;
+    assert_eq!(
+        (&said["logs"][0]["timed"], &said["logs"][1]["timed"]),
+        (&true.into(), &false.into())
+    );
     // They are followed while somebody views them.
     let mut viewers = Vec::new();
     for (log, last) in [(&one, "old of one\n"), (&two, "old of two\n")] {

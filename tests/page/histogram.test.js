@@ -195,3 +195,76 @@ scene('the merged page shows lines over time of all of its logs', async (scene) 
   await scene.until(() => /08:04:[23]\d/.test(document.querySelector('.row.current')?.textContent ?? document.querySelector('.row.cursor')?.textContent ?? ''));
   assert.equal(await page.locator('#histogram-only').isVisible(), false);
 });
+
+/** Drags over the bars, from one part of their width to another. @param {import('./scene.js').Scene} scene @param {number} from @param {number} to */
+async function drag({ page }, from, to) {
+  const box = await page.locator('#histogram-bars').boundingBox();
+  assert.ok(box);
+  await page.mouse.move(box.x + from * box.width, box.y + 20);
+  await page.mouse.down();
+  for (const part of [(from + to) / 2, to]) await page.mouse.move(box.x + part * box.width, box.y + 20);
+  await page.mouse.up();
+}
+
+scene('of merged logs a span is shown alone, by the clock of each log, found in, and kept by a link', async (scene) => {
+  const { logs, page } = scene;
+  const line = (/** @type {number} */ second, /** @type {string} */ words) => `${new Date(BEGIN + second * 1000).toISOString()} ${words}`;
+  const part = (/** @type {number} */ from, /** @type {number} */ to, ahead = 0, name = 'one') => Array.from({ length: to - from }, (_, at) => line(from + at + ahead, `${(from + at) % 10 === 0 ? 'ERROR' : 'INFO'} ${name} ${from + at}`));
+  await logs.write('a.log.1', `${part(0, 300).join('\n')}\n`);
+  const one = await logs.write('a.log', `${part(300, 600).join('\n')}\n`);
+  // Its clock is an hour ahead.
+  const other = await logs.write('b.log', `${part(0, 600, 3600, 'two').join('\n')}\n`);
+  await scene.open(`/_/merged?log=${one}&log=${other}#shift=2:-3600000&zone=utc&histogram=1`);
+  await scene.until(isDrawn);
+  await scene.untilText('#histogram-first', '08:00:00');
+  await scene.untilText('#histogram-last', '08:09:59');
+  await drag(scene, 0.45, 0.55);
+  await page.click('#histogram-only');
+  await scene.until(() => location.hash.includes('span='));
+  const [, since, until] = /span=(\d+)-(\d+)/.exec(page.url()) ?? [];
+  const [from, to] = [since, until].map((time) => Math.ceil((Number(time) - BEGIN) / 1000));
+  assert.ok(from > 260 && from < 280 && to > 320 && to < 340, `${from} to ${to}`);
+  const expected = Array.from({ length: to - from }, (_, at) => [part(from + at, from + at + 1)[0], part(from + at, from + at + 1, 3600, 'two')[0]]).flat();
+  await scene.untilRows(expected);
+  await scene.untilText('#state-word', 'Past span');
+  // Errors, find and filter are of this span alone.
+  await page.keyboard.press('Home');
+  const errors = expected.filter((row) => row.includes('ERROR'));
+  for (const wanted of [...errors, errors[0]]) {
+    await page.keyboard.press('e');
+    await scene.until((wanted) => document.querySelector('.row.current')?.textContent === wanted, wanted);
+  }
+  await page.keyboard.press('/');
+  await page.keyboard.type('two');
+  await page.click('#filter');
+  await scene.untilRows(expected.filter((row) => row.includes('two')));
+  await page.focus('#find-text');
+  await page.keyboard.press('Escape');
+  // What is written now is not of the span, and shows up when all of the logs are shown.
+  await logs.append('a.log', `${line(700, 'INFO one 700')}\n`);
+  await scene.until(() => document.querySelector('#age')?.textContent?.startsWith('last line'));
+  await scene.untilRows(expected);
+  const link = await scene.context.newPage();
+  await link.goto(page.url());
+  await scene.untilRows(expected, link);
+  await scene.untilText('#state-word', 'Past span', link);
+  await page.focus('#histogram-bars');
+  await page.keyboard.press('Escape');
+  await scene.until(() => !location.hash.includes('span='));
+  await page.keyboard.press('End');
+  await scene.until((last) => [...document.querySelectorAll('#rows .row')].at(-1)?.textContent === last, line(700, 'INFO one 700'));
+});
+
+scene('lines that are written now come into a span of merged logs that is not over', async (scene) => {
+  const { logs, page } = scene;
+  const begin = Date.now();
+  const line = (/** @type {number} */ second, /** @type {string} */ words) => `${new Date(begin + second * 1000).toISOString()} ${words}`;
+  const one = await logs.write('a.log', `${line(-90, 'one a')}\n${line(-30, 'one b')}\n`);
+  const other = await logs.write('b.log', `${line(-45, 'two a')}\n`);
+  await scene.open(`/_/merged?log=${one}&log=${other}#span=${begin - 60_000}-${begin + 3_600_000}`);
+  await scene.untilRows([line(-45, 'two a'), line(-30, 'one b')]);
+  await scene.untilText('#state-detail', '2 logs, only the chosen span');
+  await logs.append('b.log', `${line(-1, 'two b')}\n`);
+  await scene.untilRows([line(-45, 'two a'), line(-30, 'one b'), line(-1, 'two b')]);
+  assert.equal(await page.locator('#state-word').textContent(), 'Live');
+});

@@ -13,6 +13,7 @@ const { MergeBuffer } = await load('merged/merge-buffer.js');
 const { ROWS_MAX } = await load('merged/live-log.js');
 const { Pager } = await load('merged/pager.js');
 const { behind, END, placeOf, START } = await load('merged/place.js');
+const { ToldPlaces } = await load('merged/told-places.js');
 const { parseTime } = await load('rows/times.js');
 
 const ALL = { logs: new Set([0, 1, 2, 3]), passes: null, filter: '' };
@@ -96,6 +97,18 @@ test('a date in a message does not stop a log without times', () => {
   assert.equal(stamped.isTimed, true);
 });
 
+test('what the server reads and the page does not is asked for', () => {
+  const clock = new LogClock(parse);
+  assert.equal(clock.isUnknown, true);
+  clock.learn('@150', 150);
+  assert.deepEqual([clock.isUnknown, clock.isAsked], [false, false], 'it may be the time of its arrival');
+  clock.isTimedByServer = true;
+  assert.equal(clock.isAsked, true);
+  assert.equal(clock.timeOf('77 of a message', undefined, 1_000), null);
+  clock.learn('160 x', 160);
+  assert.equal(clock.isAsked, false, 'the page reads its times');
+});
+
 /** @param {string[]} rows @param {number} from */
 const patch = (rows, from = 0) => {
   let at = from;
@@ -106,6 +119,9 @@ const patch = (rows, from = 0) => {
   });
   return { type: 'rows', from, next: at, rows: wire };
 };
+/** Waits until what was begun has gone on. */
+const settled = () => new Promise((resolve) => { setTimeout(resolve); });
+
 /** @param {any[]} entries */
 const texts = (entries) => entries.map(({ html, marker }) => html ?? `[${marker}]`);
 
@@ -469,4 +485,53 @@ test('rows for which a log has no room stay in the list, until there are too man
   buffer.trim(START, START);
   assert.equal(buffer.paged.isJoined, false);
   assert.equal(buffer.paged.rows.length, 8_000);
+});
+
+test('a row whose time only the server reads is shown where the server places it, and moves no other', async () => {
+  const buffer = new MergeBuffer(2, parse);
+  buffer.paged.atStart = true;
+  for (const log of [0, 1]) buffer.live[log].begin({ generation: `g-${log}-1`, offset: 0 });
+  buffer.clocks[1].isTimedByServer = true;
+  buffer.clocks[1].learn('@50', 50);
+  /** @type {[number, any, number][]} */
+  const asked = [];
+  /** @type {any} */
+  let answer = null;
+  const told = new ToldPlaces({
+    buffer, changed: () => {}, look: async () => assert.fail('something is known of the log'),
+    ask: async (log, place, count) => {
+      asked.push([log, place, count]);
+      return answer;
+    },
+  });
+  const shown = () => texts(buffer.after(START, 99, ALL));
+  buffer.patch(0, patch(['100 a', '300 c', '900 e']), 'g-0-1', 1_000);
+  buffer.patch(1, patch(['@200', '  more', '@800']), 'g-1-1', 1_000);
+  assert.deepEqual(shown(), ['100 a', '300 c', '900 e'], 'nobody knows yet where the others stand');
+  // The last row does not fit into the answer, and a row of another file has the same offset.
+  const row = (/** @type {number} */ offset) => /** @type {const} */ ([offset, '']);
+  answer = { files: [{ log: 0, generation: 'g-1-1' }, { log: 0, generation: 'g-9-9' }], of: [0, 0, 1], rows: [row(0), row(10), row(20)], times: [200, 200, 1], keys: [200, 200, 1] };
+  told.run();
+  told.run();
+  await settled();
+  assert.deepEqual(asked, [[1, { generation: 'g-1-1', offset: 0 }, 3]], 'one question at a time');
+  assert.deepEqual(shown(), ['100 a', '@200', '  more', '300 c', '900 e']);
+  assert.equal(buffer.after(START, 99, ALL)[1].told, 200);
+  const drawn = buffer.after(START, 99, ALL);
+  for (const entry of drawn) entry.element = {};
+  const places = drawn.map(placeOf);
+  buffer.addMarker(1, 'rotated', 'rotated', true, 5_000);
+  buffer.patch(1, patch(['@850']), 'g-1-2', 5_000);
+  buffer.live[1].turnTo('g-1-2');
+  const awaited = (/** @type {string} */ generation) => buffer.live[1].awaited.filter(({ entry }) => entry.generation === generation).map(({ entry }) => entry);
+  buffer.tell(1, awaited('g-1-1'), new Map([[20, { time: 800, key: 800 }]]));
+  buffer.tell(1, awaited('g-1-2'), new Map([[0, { time: 850, key: 850 }]]));
+  assert.deepEqual(drawn.map(placeOf), places);
+  assert.deepEqual(shown().slice(4), ['@800', '[rotated]', '@850', '900 e']);
+  // What the server does not know stands where it arrived.
+  buffer.patch(1, { type: 'rows', from: 10, next: 20, rows: [[10, '@2000']] }, 'g-1-2', 6_000);
+  buffer.tell(1, awaited('g-1-2'), new Map());
+  assert.equal(shown().at(-1), '@2000');
+  buffer.setShift(1, 100);
+  assert.deepEqual(buffer.after(START, 99, ALL).filter(({ log }) => log === 1).map(({ told: time }) => time), [300, 300, 900, undefined, 950, undefined]);
 });

@@ -55,6 +55,8 @@ pub enum MergedLog {
         live: Option<Place>,
         /// Where the last row before `live` stands among those of other logs.
         key: Option<i64>,
+        /// Its lines say times; else their arrival orders them.
+        timed: bool,
     },
     /// It could not be read.
     Failed {

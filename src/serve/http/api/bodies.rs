@@ -74,10 +74,10 @@ pub(super) fn merged_rows(
         logs.push(match (failed, part) {
             (None, Some((part, end))) => {
                 places.push(at);
-                let &LogPart { from, next, at_start, at_end } = part;
+                let &LogPart { from, next, at_start, at_end, is_timed: timed } = part;
                 let (live, key) = end.map_or((None, None), |(live, key)| (Some(place(live)), key));
                 let (from, next) = (place(from), place(next));
-                answer::MergedLog::Read { from, next, at_start, at_end, live, key }
+                answer::MergedLog::Read { from, next, at_start, at_end, live, key, timed }
             }
             (failed, _) => {
                 let (error, message) =

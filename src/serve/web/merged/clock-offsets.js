@@ -3,13 +3,18 @@
 import { formatShift, parseShift } from './log-clock.js';
 
 export class ClockOffsets {
+  /** In ms. @type {number[]} */
+  #shifts;
+  /** @type {HTMLInputElement[]} */
+  #fields = [];
+
   /**
    * @param {HTMLElement} list
    * @param {string[]} names
-   * @param {number[]} shifts in ms
    * @param {(log: number, shift: number) => void} changed
    */
-  constructor(list, names, shifts, changed) {
+  constructor(list, names, changed) {
+    this.#shifts = names.map(() => 0);
     names.forEach((logName, log) => {
       const label = document.createElement('label');
       label.dataset.log = String(log + 1);
@@ -18,16 +23,14 @@ export class ClockOffsets {
       const field = document.createElement('input');
       field.type = 'text';
       field.placeholder = '+0s';
-      field.value = formatShift(shifts[log]);
       field.autocomplete = 'off';
       field.spellcheck = false;
       field.setAttribute('aria-describedby', 'shift-forms');
       field.addEventListener('change', () => {
         const shift = parseShift(field.value);
         field.setAttribute('aria-invalid', String(shift === null));
-        if (shift === null || shift === shifts[log]) return;
-        shifts[log] = shift;
-        field.value = formatShift(shift);
+        if (shift === null || shift === this.#shifts[log]) return;
+        this.#show(log, shift);
         changed(log, shift);
       });
       // Keys of the page do not act in a field, but Enter should.
@@ -36,7 +39,20 @@ export class ClockOffsets {
       });
       label.append(words, field);
       list.append(label);
+      this.#fields.push(field);
     });
+  }
+
+  /** @param {number[]} shifts of all logs, in ms */
+  show(shifts) {
+    shifts.forEach((shift, log) => this.#show(log, shift));
+  }
+
+  /** @param {number} log @param {number} shift */
+  #show(log, shift) {
+    this.#shifts[log] = shift;
+    this.#fields[log].value = formatShift(shift);
+    this.#fields[log].setAttribute('aria-invalid', 'false');
   }
 }
 

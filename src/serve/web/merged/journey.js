@@ -2,7 +2,7 @@
 // rows there are loaded first.
 
 import { failureWords, Invalid } from '../net/api.js';
-import { NO_KEY } from './place.js';
+import { isWithin, NO_KEY } from './place.js';
 
 /**
  * @typedef {import('./merge-buffer.js').Entry} Entry
@@ -56,8 +56,15 @@ export class Journey {
 
   /** Loads the rows at the present place anew, as other rows are wanted there now. What is here is shown meanwhile. */
   async reload() {
-    const { loader, pager, follow, rowViewport, changed } = this.#parts;
+    const { loader, pager, follow, rowViewport, rowFilter, changed } = this.#parts;
     const first = follow.following ? null : /** @type {Entry | null} */ (rowViewport.firstInSight());
+    const { span } = rowFilter();
+    if (first !== null && span && !isWithin(first, span)) {
+      // Nothing that the reader sees is in the span.
+      loader.refilter();
+      await this.toStart();
+      return;
+    }
     this.#turn += 1;
     loader.refilter();
     changed();
@@ -92,10 +99,10 @@ export class Journey {
   }
 
   async toStart() {
-    const { loader, buffer, pager, follow, changed } = this.#parts;
+    const { loader, buffer, pager, follow, rowFilter, changed } = this.#parts;
     this.#turn += 1;
     follow.pause();
-    if (buffer.paged.atStart && !pager.isSeeking) loader.showStart();
+    if (buffer.paged.atStart && buffer.paged.filter === rowFilter().filter && !pager.isSeeking) loader.showStart();
     else await this.#load(async () => {
       if (await pager.seek('start') !== null) loader.showStart();
     });

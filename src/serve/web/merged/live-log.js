@@ -20,6 +20,8 @@ export class LiveLog {
   key = NO_KEY;
   /** Where the rows begin; null until the log was opened. @type {FilePlace | null} */
   start = null;
+  /** The entries that are shown when the server has said where they stand, and since when they wait, in the order of the log. @type {{entry: Entry, since: number}[]} */
+  awaited = [];
   /** The greatest offset of a row. */
   last = -1;
   chars = 0;
@@ -144,6 +146,34 @@ export class LiveLog {
       this.#head = 0;
     }
     return gone;
+  }
+
+  /** @param {Entry} entry that has just arrived */
+  await(entry) {
+    entry.isAwaited = true;
+    this.awaited.push({ entry, since: performance.now() });
+  }
+
+  /** Entries wait no more. @param {Set<Entry>} entries */
+  release(entries) {
+    for (const entry of entries) entry.isAwaited = false;
+    this.awaited = this.awaited.filter(({ entry }) => !entries.has(entry));
+  }
+
+  /**
+   * Moves rows that are not drawn yet to other keys, and what comes behind them in the log not before them.
+   * @param {Map<Entry, number>} keys
+   */
+  place(keys) {
+    let bound = NO_KEY;
+    for (const entry of this.entries()) {
+      const key = keys.get(entry);
+      if (entry.element === null && key !== undefined) entry.gen = key;
+      else if (entry.isAwaited && entry.marker !== undefined && bound > NO_KEY) entry.gen = bound;
+      entry.gen = Math.max(bound, entry.gen);
+      bound = entry.gen;
+    }
+    this.key = Math.max(this.key, bound);
   }
 
   /** Moves all rows that say a time, as the log's clock is now thought to be off by so much more. @param {number} ms */

@@ -18,12 +18,16 @@ const TOGETHER_MS = 1_000;
 export class LogClock {
   /** What is added to the times of the log, in ms, because its clock is wrong. */
   shift = 0;
+  /** Whether the server reads times in the log. */
+  isTimedByServer = false;
   /** How much the server's times are later than the page's; null while no row has told. @type {number | null} */
   #distance = null;
   /** How many rows of pages were looked at. */
   #looked = 0;
   /** In how many of them the page reads the same time as the server. */
   #agreed = 0;
+  /** In how many of them the server reads a time, and the page none. */
+  #unread = 0;
   /** In how many of them it reads another one. */
   #misread = 0;
   /** When the last row arrived that said a time; null if none did. @type {number | null} */
@@ -38,6 +42,16 @@ export class LogClock {
   /** Whether lines of the log are known to say times. */
   get isTimed() {
     return this.#agreed * MISREADS_PER_TIME > this.#misread;
+  }
+
+  /** Whether nothing is known of the log. */
+  get isUnknown() {
+    return this.#looked === 0 && this.#saidAt === null;
+  }
+
+  /** Whether the server has to be asked for the times of arriving rows: it reads them, and the page does not. */
+  get isAsked() {
+    return this.isTimedByServer && !this.isTimed && this.#unread + this.#misread > 0;
   }
 
   /** Whether its dates are known not to be times of lines, or the page cannot read them. */
@@ -60,7 +74,10 @@ export class LogClock {
       return;
     }
     const parsed = this.#parse(html, time);
-    if (parsed === null) return;
+    if (parsed === null) {
+      this.#unread += 1;
+      return;
+    }
     const distance = time - parsed;
     const quarters = Math.round(distance / QUARTER_MS) * QUARTER_MS;
     const isZone = Math.abs(distance) <= ZONES_MS_MAX && Math.abs(distance - quarters) < SAME_MS;
@@ -82,7 +99,7 @@ export class LogClock {
    */
   timeOf(html, annotation, now) {
     if (annotation?.time !== undefined) return annotation.time + this.shift;
-    if (this.#isUntimed) return null;
+    if (this.#isUntimed || this.isAsked) return null;
     const parsed = this.#parse(html, now);
     return parsed === null ? null : parsed + (this.#distance ?? 0) + this.shift;
   }

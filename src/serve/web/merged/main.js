@@ -2,7 +2,7 @@
 // where its clock is wrong, an offset.
 
 import { failureWords, Invalid, LogApi } from '../net/api.js';
-import { interpretation, linkTo, pagePath, pageUrl, serverUrl } from '../net/wire.js';
+import { interpretation, linkTo, serverUrl } from '../net/wire.js';
 import { ColourMarks } from '../rows/colour-marks.js';
 import { forgetTime, showTimes } from '../rows/columns.js';
 import { Follow } from '../rows/follow.js';
@@ -23,6 +23,7 @@ import { Hints } from '../ui/hints.js';
 import { bindFindKey, bindHelp, bindKeys, selectedText } from '../ui/keys.js';
 import { loadOptions, TIMES } from '../ui/options.js';
 import { watchIdentity } from '../ui/signed-out.js';
+import { spanState } from '../ui/status.js';
 import { plural } from '../ui/units.js';
 import { ViewMenu } from '../ui/view-menu.js';
 import { serverZone } from '../ui/zones.js';
@@ -33,7 +34,7 @@ import { ShownTimes } from '../viewer/shown-times.js';
 import { TimeDialog } from '../viewer/time-dialog.js';
 import { TimesOverLog } from '../viewer/times-over-log.js';
 import { ValuesDialog } from '../viewer/values-dialog.js';
-import { ClockOffsets, formatShifts, parseShifts } from './clock-offsets.js';
+import { ClockOffsets } from './clock-offsets.js';
 import { Journey } from './journey.js';
 import { MergedLoader } from './loader.js';
 import { MergeBuffer } from './merge-buffer.js';
@@ -42,26 +43,22 @@ import { MergedFind } from './merged-find.js';
 import { loadTogether } from './merged-times.js';
 import { countTogether } from './merged-values.js';
 import { filterName, Pager } from './pager.js';
-import { NO_KEY } from './place.js';
 import { Source } from './source.js';
 import { drawSwitches, showFollowButton, showStatus } from './status.js';
+import { ToldPlaces } from './told-places.js';
+import { MergedUrl } from './url-sync.js';
 
 const TICK_MS = 1_000;
 /** A log is not connected later than this because the server has not said how its times are read. */
 const LOOK_MS = 2_000;
-/** The rows of a link's time are awaited for this long. */
-const LINKED_MS = 30_000;
 /** The pause before the first rows are asked for again. */
 const RETRY_MS = 1_000;
 const RETRY_MS_MAX = 30_000;
 const NAME_CHARS_MAX = 20;
-/** The address is written this long after the reader stopped somewhere. */
-const SYNC_MS = 300;
 
 watchIdentity();
 const log = byId('log');
-const view = parseView(location.hash);
-const encoding = chosenEncoding(location, view);
+const encoding = chosenEncoding(location, parseView(location.hash));
 const logs = parseLogs(location.search, MERGED_MAX);
 const names = shortNames(logs.map(displayPath));
 /** Long names are truncated at the start, because the end distinguishes them better. */
@@ -78,11 +75,8 @@ let newLines = 0;
 let received = 0;
 /** The number of lines that arrived while the page was hidden. */
 let unseen = 0;
-let isRestored = false;
 /** Whether the first rows are still awaited. */
 let isGathering = logs.length > 0;
-/** Whether the page is under way to the time of its link. */
-let isArriving = false;
 const drawScheduler = new DrawScheduler(draw);
 const hints = new Hints((words) => {
   byId('hint').hidden = words === '';
@@ -94,7 +88,7 @@ const follow = new Follow(log, () => loader.attached, () => {
   log.dataset.following = String(follow.following);
   if (follow.following) newLines = 0;
   showFollowButton(follow.following);
-  updateUrl();
+  url.update();
   drawScheduler.request();
 });
 const rowViewport = new RowViewport(byId('rows'), log, () => follow.pin());
@@ -112,12 +106,12 @@ const highlighter = new Highlighter(() => drawScheduler.request(), (words) => hi
 const readable = new ReadableRows();
 const reading = new Reading();
 const colourMarks = new ColourMarks(coloursChanged, (words) => hints.trouble(words));
-let colourRules = view.colours.length > 0 ? view.colours : loadColourRules();
+let colourRules = loadColourRules();
 const colourDialog = new ColourDialog({ rules: () => colourRules, changed: setColours, troubleOf: (rule) => colourMarks.troubleOf(rule), closed: focusLog });
 const menu = new ViewMenu(log, loadOptions(), () => {
   loader.hold(() => menu.show());
   follow.pin();
-  updateUrl();
+  url.update();
   drawScheduler.request();
 }, fieldsInSight);
 
@@ -129,18 +123,32 @@ function fieldsInSight() {
 /** @param {string} time as the server takes it @param {AbortSignal} signal */
 const findTime = (time, signal) => journey.findTime(time, signal);
 const timesOverLog = new TimesOverLog({
-  load: (span, buckets, signal) => loadTogether(logsOnInOrder().map((number) => ({ api: logApis[number], shift: buffer.clocks[number].shift })), span, buckets, signal),
+  load: (span, buckets, signal) => loadTogether(clockedLogs(), span, buckets, signal),
   size: timesState,
   zone: () => menu.options.zone,
   find: findTime,
-  only: () => {},
+  only: (span) => mergedFind.bar.setSpan(span),
   failed: (words) => hints.trouble(words),
 });
 const timeDialog = new TimeDialog({ find: findTime, options: () => menu.options, closed: focusLog });
+const toldPlaces = new ToldPlaces({
+  buffer,
+  ask: (number, place, count) => api.rows([{ path: logs[number], shift: buffer.clocks[number].shift, place }], 'from', { count, filter: { format: 'text' } }),
+  look: (number) => pager.look(number),
+  changed: () => drawScheduler.request(),
+});
 const shownTimes = new ShownTimes(log, rowViewport, () => menu.nextZone(), () => drawScheduler.request());
 
+const clockOffsets = new ClockOffsets(byId('shifts'), names, (number, shift) => {
+  buffer.setShift(number, shift);
+  reload();
+  url.update();
+});
+/** @type {MergedUrl} */
+const url = new MergedUrl({ sources, buffer, clockOffsets, journey, mergedFind, follow, rowViewport, menu, timesOverLog, colours: { get: () => colourRules, set: setColours }, encoding, trouble: (words) => hints.trouble(words) });
+
 const valuesDialog = new ValuesDialog({
-  count: (field, signal, show) => countTogether(logsOnInOrder().map((number) => logApis[number]), field, mergedFind.parameters, signal, show),
+  count: (field, signal, show) => countTogether(clockedLogs(), field, mergedFind.parameters, mergedFind.bar.span, signal, show),
   fields: fieldsInSight,
   conditions: () => mergedFind.bar.fieldConditions,
   show: (conditions) => mergedFind.bar.filterFields(conditions),
@@ -161,14 +169,14 @@ function coloursChanged() {
 function setColours(rules) {
   colourRules = rules;
   colourMarks.set(rules);
-  updateUrl();
+  url.update();
 }
 
 /** Called when the pattern, the filter or the highlights changed. */
 function findChanged() {
   highlighter.setPattern(mergedFind.bar.pattern);
   highlighter.setRules(mergedFind.bar.rules);
-  updateUrl();
+  url.update();
   drawScheduler.request();
 }
 
@@ -192,7 +200,9 @@ function rowChanged(entry) {
 /** @param {number} number @param {number} fresh */
 function changed(number, fresh) {
   received += fresh;
-  if (sources[number]?.on !== false) {
+  if (fresh > 0) toldPlaces.run();
+  // Behind a span that is over nothing is new.
+  if (sources[number]?.on !== false && spanState(mergedFind.bar.span, Date.now() + api.ahead) !== 'over') {
     if (!follow.following) newLines += fresh;
     if (document.hidden) unseen += fresh;
   }
@@ -213,7 +223,7 @@ function draw() {
   follow.pin();
   updateStatus();
   showTimesOverLog();
-  syncUrl();
+  url.sync();
   byId('copy').hidden = current() === null;
   return more;
 }
@@ -227,6 +237,11 @@ function logsOnInOrder() {
   return [...logsOn()].sort((a, b) => a - b);
 }
 
+/** The logs that are on, each with what is added to its times. */
+function clockedLogs() {
+  return logsOnInOrder().map((number) => ({ api: logApis[number], shift: buffer.clocks[number].shift }));
+}
+
 function showTimesOverLog() {
   timesOverLog.open(menu.options.histogram);
   timesOverLog.refresh();
@@ -236,6 +251,7 @@ function showTimesOverLog() {
 function updateStatus() {
   showStatus(sources, names, {
     following: follow.following, newLines, unseen, isGathering, isEmpty: loader.isEmpty, isFiltering: mergedFind.isFiltering,
+    span: spanState(mergedFind.bar.span, Date.now() + api.ahead),
     isLoading: pager.isLoading, failure: pager.failure, missing: pager.missing,
   });
 }
@@ -259,7 +275,7 @@ function toggleLog(number) {
   reload();
   // Not throttled, so that the switch changes together with the rows.
   updateStatus();
-  updateUrl();
+  url.update();
   drawScheduler.request();
 }
 
@@ -287,50 +303,6 @@ async function copyCurrent() {
   const isCopied = await copyText(rows.map((one) => (one.marker === undefined ? `${plainText(one.html)}\n` : '')).join(''));
   const words = rows.length === 1 ? 'Line copied' : `Error copied with its stack trace: ${plural(rows.length, 'line')}`;
   hints.answer(isCopied ? words : 'Could not copy');
-}
-
-/** @type {ReturnType<typeof setTimeout> | undefined} */
-let urlTimer = undefined;
-
-/** Writes the address soon: a scroll has many frames. */
-function syncUrl() {
-  urlTimer ??= setTimeout(() => {
-    urlTimer = undefined;
-    updateUrl();
-  }, SYNC_MS);
-}
-
-/**
- * The time of the place that a link leads to, which is shown in the middle: that of the row that the reader went to, if it is
- * in sight, else that of the row in the middle.
- */
-function timeHere() {
-  if (follow.following) return null;
-  // The link itself leads there until its row is here.
-  if (isGathering || isArriving) return view.time;
-  const rows = /** @type {import('./merge-buffer.js').Entry[]} */ ([...rowViewport.inSight()]);
-  const { row, isCurrent } = journey.here();
-  const { gen } = (isCurrent ? row : rows[rows.length >> 1]) ?? { gen: NO_KEY };
-  return gen <= NO_KEY ? null : new Date(gen).toISOString();
-}
-
-function updateUrl() {
-  if (!isRestored) return;
-  const hash = hashWith(encoding);
-  if (hash !== location.hash) history.replaceState(null, '', pageUrl(`${pagePath()}${location.search}${hash}`));
-}
-
-/** The fragment of the present view, in an encoding. @param {string} encoding */
-function hashWith(encoding) {
-  const off = sources.filter(({ on }) => !on).map(({ number }) => number + 1);
-  const { wrap, highlight, readable: isReadable, columns, times, zone, histogram } = menu.options;
-  const { pattern, filter, invert, level, rules } = mergedFind.bar;
-  const shifts = formatShifts(buffer.clocks.map(({ shift }) => shift));
-  const view = formatView({
-    ...emptyView(), encoding, follow: follow.following, time: timeHere(), find: pattern, filter, invert, level, rules, colours: colourRules, options: { wrap, highlight, readable: isReadable, columns, times, zone, histogram },
-  });
-  const parts = [...(off.length > 0 ? [`off=${off.join(',')}`] : []), ...(shifts === '' ? [] : [`shift=${shifts}`]), ...(view === '' ? [] : [view.slice(1)])];
-  return parts.length === 0 ? '' : `#${parts.join('&')}`;
 }
 
 bindKeys([
@@ -391,12 +363,12 @@ function focusLog() {
 }
 
 /**
- * Connects a log. If none of its rows has told how its times are read, or it is off, the server is asked first.
+ * Connects a log. If none of its rows has told how its times are read, or its end was not read, the server is asked first.
  * @param {Source} source
  * @param {boolean} isServed whether the server answers
  */
 async function connect(source, isServed) {
-  if (isServed && !buffer.clocks[source.number].isTimed) {
+  if (isServed && !(buffer.clocks[source.number].isTimed && source.hasBegun)) {
     const late = new Promise((resolve) => { setTimeout(resolve, LOOK_MS, null); });
     const read = await Promise.race([pager.look(source.number), late]);
     if (read !== null) source.begin(read);
@@ -414,24 +386,8 @@ async function seekEnd() {
   }
 }
 
-/** Goes to the time of a link. Returns whether it could. @param {string} time as the server takes it */
-async function goToLinked(time) {
-  try {
-    isArriving = true;
-    const arrived = await findTime(time, AbortSignal.timeout(LINKED_MS));
-    arrived().finally(() => {
-      isArriving = false;
-    });
-    return true;
-  } catch (error) {
-    isArriving = false;
-    hints.trouble(`The position of this link cannot be shown: ${failureWords(error)}`);
-    return false;
-  }
-}
-
-/** Asks for the last rows, and connects each log where they end. */
-async function begin() {
+/** Asks for the last rows, and connects each log where they end. @param {import('../url/view-hash.js').View} view of the address */
+async function begin(view) {
   const numbers = logsOnInOrder();
   /** @type {import('./merged-api.js').MergedRows | null} */
   let answer = null;
@@ -449,8 +405,9 @@ async function begin() {
     connect(source, isServed);
   }
   // A log begins where its stream does, so that its first rows are of a page.
-  const isElsewhere = view.time !== null && isServed && await goToLinked(view.time);
+  const isElsewhere = view.time !== null && isServed && await url.goTo(view.time);
   isGathering = false;
+  url.listen();
   if (!isElsewhere && (answer !== null || !isServed)) loader.showEnd();
   // What the reader changed meanwhile has asked for nothing.
   if (answer !== null && (String(logsOnInOrder()) !== String(numbers) || filterName(mergedFind.parameters) !== buffer.paged.filter)) reload();
@@ -459,29 +416,18 @@ async function begin() {
     await new Promise((resolve) => { setTimeout(resolve, wait); });
     if (pager.hasRead || pager.isSeeking) continue;
     const first = await pager.seek('end').catch(() => null);
-    if (first !== null && follow.following) loader.showEnd();
+    if (first !== null && view.time !== null) await url.goTo(view.time);
+    else if (first !== null && follow.following) loader.showEnd();
     drawScheduler.request();
   }
 }
 
-const fields = new URLSearchParams(location.hash.replace(/^#/, ''));
 logs.forEach((one, number) => sources.push(new Source(one, number, buffer, api, encoding, (fresh) => changed(number, fresh))));
-for (const number of (fields.get('off') ?? '').split(',')) if (sources[Number(number) - 1] !== undefined) sources[Number(number) - 1].on = false;
-parseShifts(fields.get('shift') ?? '', logs.length).forEach((shift, number) => buffer.setShift(number, shift));
-new ClockOffsets(byId('shifts'), names, buffer.clocks.map(({ shift }) => shift), (number, shift) => {
-  buffer.setShift(number, shift);
-  reload();
-  updateUrl();
-});
 log.style.setProperty('--names', `${Math.max(0, ...labels.map((label) => label.length))}ch`);
 drawSwitches(byId('sources'), sources, names, toggleLog);
 byId('split').setAttribute('href', linkTo(multiLogUrl('beside', logs)));
-Object.assign(menu.options, view.options);
-menu.show();
-mergedFind.begin(view);
-if (!view.follow) follow.pause();
-isRestored = true;
-bindEncodingMenu(encoding, hashWith);
+const linked = url.begin();
+bindEncodingMenu(encoding, (chosen) => url.hashWith(chosen));
 showFollowButton(follow.following);
 setColours(colourRules);
 levels.load(() => {
@@ -489,7 +435,7 @@ levels.load(() => {
   if (mergedFind.isFiltering && !isGathering) loader.refilter();
   drawScheduler.request();
 }, (words) => hints.trouble(words));
-if (logs.length > 0) begin();
+if (logs.length > 0) begin(linked);
 focusLog();
 drawScheduler.request();
 setInterval(() => drawScheduler.request(), TICK_MS);

@@ -6,16 +6,18 @@
 import { LiveLog } from './live-log.js';
 import { LogClock } from './log-clock.js';
 import { PAGED_MAX, PagedRows } from './paged-rows.js';
-import { behind, END, isBefore, LIVE_FROM, NO_KEY, offsetOf, START } from './place.js';
+import { behind, END, isBefore, isWithin, LIVE_FROM, NO_KEY, offsetOf, START } from './place.js';
 
 /**
  * An entry of the list, in the form that the viewport needs: `gen` and `offset` are its place in the list, `logOffset` is
  * its offset in that generation of its log. `told` is its time as the server reads it. `isTold` says whether it is placed
- * by a time of its log and not by its arrival, and `isPaged` whether the server gave it in a page.
- * @typedef {import('../rows/tail.js').Entry & {log: number, logOffset: number, generation: string, isTold: boolean, told?: number | null, isGone?: boolean, isPaged?: boolean}} Entry
+ * by a time of its log and not by its arrival, `isPaged` whether the server gave it in a page, and `isAwaited` whether it is not
+ * shown yet, as the server has to say where it stands.
+ * @typedef {import('../rows/tail.js').Entry & {log: number, logOffset: number, generation: string, isTold: boolean, told?: number | null, isGone?: boolean, isPaged?: boolean, isAwaited?: boolean}} Entry
  *
  * @typedef {object} RowFilter what is shown
  * @property {Set<number>} logs
+ * @property {import('../ui/histogram.js').Span | null} [span] the only span of time that is shown
  * @property {((entry: Entry) => boolean) | null} passes whether a row passes; null without a filter; markers always do
  * @property {string} filter the parameters of the filter; rows that were loaded with it have passed
  */
@@ -92,12 +94,46 @@ export class MergeBuffer {
     const said = clock.timeOf(html, note, now ?? Date.now());
     strand.key = clock.keyOf(said, strand.key, now);
     const isTold = said !== null || clock.continues(now);
+    /** @type {import('../rows/tail.js').Row & Entry} */
     const entry = {
       gen: strand.key, offset: strand.nextOffset(), log, logOffset, generation, html, annotation: note ?? null, line: null, time: note?.time ?? now,
       told: said ?? (isTold && strand.key !== NO_KEY ? strand.key : undefined), isTold, element: null,
     };
+    if (said === null && (clock.isAsked || clock.isUnknown)) strand.await(entry);
     strand.add(entry);
     this.arrived.add(entry);
+  }
+
+  /**
+   * Rows of which the server has said where they stand are shown.
+   * @param {number} log
+   * @param {Entry[]} rows
+   * @param {Map<number, import('../rows/told-times.js').Told>} told by the offset of the row; what is missing stands where it arrived
+   */
+  tell(log, rows, told) {
+    /** @type {Map<Entry, number>} */
+    const keys = new Map();
+    for (const row of rows) {
+      const { time, key } = told.get(row.logOffset) ?? { time: undefined, key: null };
+      if (time !== undefined) row.told = time;
+      if (key === null || !row.isAwaited) continue;
+      row.isTold = true;
+      keys.set(row, key);
+    }
+    const strand = this.live[log];
+    strand.place(keys);
+    this.release(log, rows);
+    // Markers stand right behind the row before them.
+    const { awaited } = strand;
+    const next = awaited.findIndex(({ entry }) => entry.marker === undefined);
+    this.release(log, awaited.slice(0, next < 0 ? awaited.length : next).map(({ entry }) => entry));
+  }
+
+  /** Rows that were waited with are shown. @param {number} log @param {Entry[]} rows */
+  release(log, rows) {
+    this.live[log].release(new Set(rows));
+    for (const row of rows) this.arrived.add(row);
+    this.version += 1;
   }
 
   /**
@@ -111,8 +147,11 @@ export class MergeBuffer {
   addMarker(log, marker, text, isOther, now) {
     const strand = this.live[log];
     this.version += 1;
-    strand.key = this.clocks[log].keyOf(null, strand.key, now);
+    // The rows behind it may be placed before its arrival.
+    if (!this.clocks[log].isAsked) strand.key = this.clocks[log].keyOf(null, strand.key, now);
+    /** @type {Entry} */
     const entry = { gen: strand.key, offset: strand.nextOffset(), log, logOffset: -1, generation: '', marker, text, isTold: true, element: null };
+    if (strand.awaited.length > 0) strand.await(entry);
     strand.add(entry);
     this.arrived.add(entry);
     if (isOther) strand.last = -1;
@@ -299,12 +338,13 @@ export class MergeBuffer {
   }
 
   /** @param {Entry | undefined} entry @param {RowFilter} choice */
-  #isSkipped(entry, { logs, passes, filter }) {
+  #isSkipped(entry, { logs, span, passes, filter }) {
     if (entry === undefined) return false;
-    if (!logs.has(entry.log)) return true;
-    if (entry.marker !== undefined || passes === null) return false;
+    if (!logs.has(entry.log) || entry.isAwaited) return true;
     // The server has filtered the rows of pages.
-    return !(entry.isPaged && this.paged.filter === filter) && !passes(entry);
+    if (entry.isPaged && this.paged.filter === filter) return false;
+    if (span && !isWithin(entry, span)) return true;
+    return entry.marker === undefined && passes !== null && !passes(entry);
   }
 
   /** @param {LiveLog} strand */
@@ -315,6 +355,7 @@ export class MergeBuffer {
     }
     const gone = strand.bound();
     if (gone.length === 0) return;
+    if (strand.awaited.length > 0) strand.release(new Set(gone));
     // A hidden page draws nothing, and nothing is trimmed there.
     if (this.paged.rows.length > 2 * PAGED_MAX) this.trim(END, START);
     if (this.paged.isJoined) {

@@ -14,6 +14,7 @@ import { serverUrl } from '../net/wire.js';
  * @property {boolean} at_end
  * @property {FilePlace | null} live where a stream goes on
  * @property {number | null} key of the last row before `live`
+ * @property {boolean} timed whether its lines say times
  *
  * @typedef {{error: string, message: string}} LogFailed why a log is not in the answer
  * @typedef {LogRead | LogFailed} LogAnswer

@@ -89,7 +89,7 @@ export class MergedFind {
 
   /** @returns {import('./merge-buffer.js').RowFilter} */
   get rowFilter() {
-    return { logs: this.#parts.logsOn(), passes: this.isFiltering ? this.#passes : null, filter: filterName(this.parameters) };
+    return { logs: this.#parts.logsOn(), span: this.bar.span, passes: this.isFiltering ? this.#passes : null, filter: filterName(this.parameters) };
   }
 
   /** Whether the pattern of the find bar filters rows. */
@@ -99,7 +99,7 @@ export class MergedFind {
 
   /** What the server is asked for when a row of a level is sought among those that are shown. @param {string} level */
   #levelParameters(level) {
-    return { ...(this.bar.invert ? {} : this.parameters), level };
+    return { ...(this.bar.invert ? this.bar.spanParameters : this.parameters), level };
   }
 
   /** Whether an entry is shown: by itself, or as a part of the stack trace of an error. @param {Entry} entry */

@@ -41,6 +41,17 @@ export function together(logs, wanted) {
 }
 
 /**
+ * A span of time by the clock of a log.
+ * @template {Span | null} T
+ * @param {T} span by a right clock
+ * @param {number} shift what is added to the times of the log
+ * @returns {T}
+ */
+export function spanInLog(span, shift) {
+  return /** @type {T} */ (span === null ? null : { since: span.since - shift, until: span.until - shift });
+}
+
+/**
  * Asks for the spans of several logs.
  * @param {{api: import('../net/api.js').LogApi, shift: number}[]} logs
  * @param {Span | null} span null for all of the logs
@@ -50,9 +61,8 @@ export function together(logs, wanted) {
  */
 export async function loadTogether(logs, span, wanted, signal) {
   const answers = await Promise.all(logs.map(async ({ api, shift }) => {
-    const own = span === null ? null : { since: span.since - shift, until: span.until - shift };
     try {
-      return { times: await api.times(own, wanted, signal), shift };
+      return { times: await api.times(spanInLog(span, shift), wanted, signal), shift };
     } catch (error) {
       signal.throwIfAborted();
       // The others are shown. The list says what is wrong with this one.

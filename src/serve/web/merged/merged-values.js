@@ -1,5 +1,8 @@
 // The values of a field in several logs together. Pure, but for the requests.
 
+import { spanParameters } from '../net/api.js';
+import { spanInLog } from './merged-times.js';
+
 /** The most values that a log names. The most frequent ones of all logs are among them, but for rare cases. */
 const VALUES_MAX = 1_000;
 /** How many are shown. */
@@ -32,23 +35,26 @@ export function sumOf(states) {
 
 /**
  * Counts the values of a field in several logs.
- * @param {import('../net/api.js').LogApi[]} apis
+ * @param {{api: import('../net/api.js').LogApi, shift: number}[]} logs each with what is added to its times
  * @param {string} field
  * @param {Record<string, string>} filter
+ * @param {import('../ui/histogram.js').Span | null} span that is counted; null for all of the logs
  * @param {AbortSignal} signal
  * @param {(state: FieldValues) => void} show called with each state of the count
  */
-export async function countTogether(apis, field, filter, signal, show) {
+export async function countTogether(logs, field, filter, span, signal, show) {
   /** @type {(FieldValues | null)[]} */
-  const states = apis.map(() => null);
+  const states = logs.map(() => null);
   const showAll = () => {
     const known = states.filter((state) => state !== null);
     const sum = sumOf(known);
     const isAll = known.length === states.length;
     show({ ...sum, done: sum.done && isAll, complete: sum.complete && isAll });
   };
-  const counts = await Promise.allSettled(apis.map(async (api, at) => {
-    for await (const state of api.fieldValues(null, field, filter, signal, VALUES_MAX)) {
+  const counts = await Promise.allSettled(logs.map(async ({ api, shift }, at) => {
+    const own = spanInLog(span, shift);
+    const asked = { ...filter, ...(own !== null && spanParameters(own)) };
+    for await (const state of api.fieldValues(null, field, asked, signal, VALUES_MAX)) {
       signal.throwIfAborted();
       states[at] = state;
       showAll();

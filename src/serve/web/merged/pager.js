@@ -277,6 +277,9 @@ export class Pager {
    */
   #entries(answer, numbers) {
     const { clocks } = this.#parts.buffer;
+    answer.logs.forEach((log, at) => {
+      if (!('error' in log)) clocks[numbers[at]].isTimedByServer ||= log.timed;
+    });
     return answer.rows.map(([logOffset, html, annotation], at) => {
       const { log: nth, generation } = answer.files[answer.of[at]];
       const log = numbers[nth];

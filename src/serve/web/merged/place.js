@@ -59,3 +59,8 @@ export function firstNotBefore(count, at, place) {
 export function isBefore(one, other) {
   return one.gen < other.gen || (one.gen === other.gen && one.offset < other.offset);
 }
+
+/** Whether a place is in a span of time. @param {Place} place @param {import('../ui/histogram.js').Span} span */
+export function isWithin({ gen }, { since, until }) {
+  return gen >= since && gen < until;
+}

@@ -89,6 +89,11 @@ export class Source {
     );
   }
 
+  /** Whether it is known from where on the log is followed. */
+  get hasBegun() {
+    return this.#begin !== null;
+  }
+
   /** Its state for display. */
   get status() {
     return describe({

@@ -3,6 +3,7 @@
 
 import { linkTo } from '../net/wire.js';
 import { byId, icon, setText } from '../ui/dom.js';
+import { SPAN_OPEN, SPAN_OVER } from '../ui/status.js';
 import { formatAge, plural } from '../ui/units.js';
 import { MERGED_MAX, multiLogUrl } from '../url/multi-log.js';
 
@@ -16,6 +17,7 @@ const ANNOUNCE_MS_MIN = 3_000;
  * @property {boolean} isGathering whether the first rows are still awaited
  * @property {boolean} isEmpty whether no row is shown
  * @property {boolean} isFiltering whether a filter hides rows
+ * @property {import('../ui/status.js').SpanState} span whether a span of time is shown alone
  * @property {boolean} isLoading whether more rows are on their way
  * @property {string} failure why they could not be loaded; empty if they could
  * @property {string} missing why rows of some logs are missing; empty if none are
@@ -30,19 +32,22 @@ let announcedAt = 0;
  * @param {Facts} facts
  */
 export function showStatus(sources, names, facts) {
-  const { following, newLines, unseen } = facts;
+  const { following, newLines, unseen, span } = facts;
   showSwitches(byId('sources'), sources, names);
   const words = sources.map((source) => source.status);
   const live = words.filter(({ state }) => state === 'live').length;
   const over = ['ended', 'finished', 'failed'];
   const troubled = words.findIndex(({ state }) => state !== 'live' && !over.includes(state));
   const state = byId('state');
-  let [stateName, glyph, word, detail] = ['live', 'live', 'Live', plural(sources.length, 'log')];
+  const members = plural(sources.length, 'log');
+  let [stateName, glyph, word, detail] = ['live', 'live', 'Live', span === 'open' ? `${members}, ${SPAN_OPEN}` : members];
   if (troubled >= 0) {
     const one = words[troubled];
     [stateName, glyph] = [one.state, one.glyph];
     word = live > 0 ? `${live} of ${sources.length} live` : one.word;
     detail = `${names[troubled]}: ${live > 0 ? one.word.toLowerCase() : one.detail ?? ''}`.replace(/: $/, '');
+  } else if (span === 'over') {
+    [stateName, glyph, word, detail] = [SPAN_OVER.state, SPAN_OVER.glyph, SPAN_OVER.word, SPAN_OVER.detail ?? ''];
   } else if (!following) {
     [stateName, glyph, word, detail] = ['paused', 'paused', 'Paused', newLines > 0 ? `${plural(newLines, 'new line')} below` : ''];
   } else if (words.every(({ state: one }) => over.includes(one))) {
@@ -69,13 +74,13 @@ export function showStatus(sources, names, facts) {
  * @param {import('../ui/status.js').StatusText[]} words
  * @param {Facts} facts
  */
-function showEdges(sources, words, { following, newLines, isGathering, isEmpty, isFiltering, isLoading, failure, missing }) {
+function showEdges(sources, words, { following, newLines, isGathering, isEmpty, isFiltering, span, isLoading, failure, missing }) {
   byId('new-lines').hidden = following || isGathering;
   setText(byId('new-lines-count'), newLines > 0 ? plural(newLines, 'new line') : 'Go to the end');
   byId('older').hidden = failure === '' && missing === '';
   setText(byId('older'), failure !== '' ? `More lines cannot be loaded now: ${failure}` : `Lines are missing here: ${missing}`);
   byId('notice').hidden = !isEmpty || isGathering;
-  const [title, text] = isFiltering && isLoading ? ['Searching all of these logs…', ''] : emptyText(sources, words, isFiltering);
+  const [title, text] = isFiltering && isLoading ? ['Searching all of these logs…', ''] : emptyText(sources, words, isFiltering, span);
   setText(byId('notice-title'), title);
   setText(byId('notice-text'), text);
 }
@@ -85,13 +90,15 @@ function showEdges(sources, words, { following, newLines, isGathering, isEmpty, 
  * @param {import('./source.js').Source[]} sources
  * @param {import('../ui/status.js').StatusText[]} words
  * @param {boolean} isFiltering
+ * @param {import('../ui/status.js').SpanState} span
  * @returns {[title: string, text: string]}
  */
-function emptyText(sources, words, isFiltering) {
+function emptyText(sources, words, isFiltering, span) {
   if (sources.length === 0) return ['No logs selected', 'Select some in the list of logs.'];
   if (sources.every(({ on }) => !on)) return ['All logs are hidden', 'Click their names above, or press 0, to show them again.'];
   const refused = words.find(({ state }) => ['signed-out', 'forbidden', 'not-found'].includes(state));
   const notice = (refused ?? words.find((one) => one.notice !== undefined))?.notice;
+  if (span === 'over' && !refused && SPAN_OVER.notice) return isFiltering ? ['No line of this span passes the filter', SPAN_OVER.notice[1]] : SPAN_OVER.notice;
   if (isFiltering && !refused) return ['No line passes the filter', 'New lines that pass appear here.'];
   return notice ?? ['No lines yet', ''];
 }

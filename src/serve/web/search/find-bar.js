@@ -98,9 +98,9 @@ export class FindBar {
 
   /** The filter as parameters for the server; empty without a filter. @returns {Record<string, string>} */
   get filterParameters() {
-    const level = { ...levelParameters(this.level), ...this.#spanParameters };
+    const level = { ...levelParameters(this.level), ...this.spanParameters };
     if (this.filter && this.pattern !== null && this.scan.error === '') return { ...parameters(this.pattern), ...level, filter: '1', ...(this.invert && { invert: '1' }) };
-    return this.level === '' ? this.#spanParameters : { ...level, filter: '1' };
+    return this.level === '' ? this.spanParameters : { ...level, filter: '1' };
   }
 
   /** The conditions on fields of the rows that are shown; null if the filter has none, or shows other rows. */
@@ -110,11 +110,11 @@ export class FindBar {
 
   /** The search as parameters for the server. @returns {Record<string, string> | null} */
   get searchParameters() {
-    return this.pattern === null ? null : { ...parameters(this.pattern), ...levelParameters(this.level), ...this.#spanParameters };
+    return this.pattern === null ? null : { ...parameters(this.pattern), ...levelParameters(this.level), ...this.spanParameters };
   }
 
-  /** @returns {Record<string, string>} */
-  get #spanParameters() {
+  /** The span of time as parameters for the server; empty for all of the log. @returns {Record<string, string>} */
+  get spanParameters() {
     return this.span === null ? {} : spanParameters(this.span);
   }
 

@@ -32,8 +32,10 @@ const WAITING = {
  * @property {number | null} size of the log in bytes
  * @property {string | null} watch
  * @property {import('../net/wire.js').Viewers | null} viewers who views the log
+ * @property {SpanState} [span] whether a span of time is shown alone
  * @property {Finish | null} finish how the command ended whose output the log is, if nothing came after its end
  *
+ * @typedef {'' | 'open' | 'over'} SpanState empty if all of the log is shown; lines may still come into a span that is open
  * @typedef {{status: number | null, ms: number | null}} Finish the exit status of a command, and how long it ran
  *
  * @typedef {object} StatusText
@@ -45,6 +47,23 @@ const WAITING = {
  * @property {[title: string, text: string]} [notice] text on an empty page
  * @property {boolean} [retry] whether the retry button is shown
  */
+
+/** What a page says that shows a span of the past alone. @type {StatusText} */
+export const SPAN_OVER = {
+  state: 'over', glyph: 'ended', word: 'Past span', detail: 'no new lines come into it', notice: ['No line in this span', 'Show all of the log again with the cross beside the span.'],
+};
+/** What it says behind the state while lines may come into the span. */
+export const SPAN_OPEN = 'only the chosen span';
+
+/**
+ * @param {import('./histogram.js').Span | null} span that is shown alone
+ * @param {number} now
+ * @returns {SpanState}
+ */
+export function spanState(span, now) {
+  if (span === null) return '';
+  return span.until <= now ? 'over' : 'open';
+}
 
 /**
  * @param {Facts} facts
@@ -107,11 +126,12 @@ export function describe(facts, now) {
         const [detail, title, text] = WAITING[/** @type {keyof typeof WAITING} */ (facts.waiting)] ?? [facts.waiting, 'Waiting for the file', ''];
         return { state: 'waiting', glyph: 'waiting', word: 'Waiting', detail, notice: [title, text] };
       }
+      if (facts.span === 'over') return SPAN_OVER;
       if (!facts.following) {
         return { state: 'paused', glyph: 'paused', word: 'Paused', detail: belowText(facts.newLines) };
       }
       if (finish !== null) return finished(finish);
-      return { state: 'live', glyph: 'live', word: 'Live', notice: ['No lines yet', 'The log is empty. The first line appears here when it is written.'] };
+      return { state: 'live', glyph: 'live', word: 'Live', ...(facts.span === 'open' && { detail: SPAN_OPEN }), notice: ['No lines yet', 'The log is empty. The first line appears here when it is written.'] };
   }
 }
 

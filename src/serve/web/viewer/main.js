@@ -27,7 +27,7 @@ import { DrawScheduler } from '../ui/draw-scheduler.js';
 import { bindEncodingMenu, chosenEncoding } from '../ui/encoding.js';
 import { loadOptions } from '../ui/options.js';
 import { watchIdentity } from '../ui/signed-out.js';
-import { StatusBar } from '../ui/status.js';
+import { spanState, StatusBar } from '../ui/status.js';
 import { ViewMenu } from '../ui/view-menu.js';
 import { zoneOf } from '../ui/zones.js';
 import { formatView, parseView } from '../url/view-hash.js';
@@ -201,7 +201,7 @@ function onMessage(message, resuming) {
         facts.heardAt = Date.now();
         statusBar.countNewLines(fresh);
       }
-      if (!follow.following) facts.newLines += fresh;
+      if (!follow.following && facts.span !== 'over') facts.newLines += fresh;
       tab.countRows(message.rows, fresh);
       if (message.rows.some(([, , note]) => note?.stream !== undefined)) controls.offerDecoding();
       break;
@@ -322,6 +322,7 @@ function draw() {
     const [last] = tail.last(1);
     facts.empty = rowViewport.isEmpty && last === undefined;
     facts.finish = finishOf(last);
+    facts.span = spanState(findBar.span, Date.now());
     statusBar.show(facts);
     if (!byId('notice').hidden) dropFirstRows();
     timesOverLog.open(menu.options.histogram);

@@ -1,8 +1,9 @@
 // The times of the rows on the screen as the server reads them: it knows more forms than the page, and which of them the
 // log has. They are asked for when the reader looks at rows; for rows that only pass by, the page's own reading counts.
 
-import { parseTime } from '../rows/times.js';
 import { textOf } from '../rows/row.js';
+import { parseTime } from '../rows/times.js';
+import { askTimes } from '../rows/told-times.js';
 import { serverZone } from '../ui/zones.js';
 
 /** The least time between two questions while the view stands still, and while it follows a log. */
@@ -55,10 +56,9 @@ export class ToldTimes {
     // What the answer does not have, such as rows far behind a filtered one, keeps the page's reading.
     for (const row of rows) this.#asked.add(row);
     try {
-      const answer = await this.#ask({ generation: this.#generations.at(first.gen).id, offset: first.offset }, rows.length);
-      const isHere = (/** @type {number} */ at) => this.#generations.numberOf(answer.files[answer.of[at]].generation) === first.gen;
-      const times = new Map(answer.rows.flatMap(([offset], at) => (isHere(at) ? [/** @type {const} */ ([offset, answer.times[at]])] : [])));
-      for (const row of rows) row.told = times.get(row.offset);
+      const place = { generation: this.#generations.at(first.gen).id, offset: first.offset };
+      const told = await askTimes(this.#ask, place, rows.length, (generation) => this.#generations.numberOf(generation) === first.gen);
+      for (const row of rows) row.told = told.get(row.offset)?.time;
     } catch {
       // The page's reading is shown. Other rows are asked for with the next view.
     }
