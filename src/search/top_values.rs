@@ -11,7 +11,7 @@ use crate::search::plain_lines::PlainLines;
 use crate::search::reading::{EndedEarly, Reading};
 use crate::search::scan::RowSink;
 use crate::search::{SearchError, Snapshot};
-use crate::structure::{Key, value_of};
+use crate::structure::{Key, each_value};
 use crate::wire::frame::Form;
 
 /// The most values that are told apart. Rows with others are counted together.
@@ -124,16 +124,17 @@ struct ValueCounts {
 
 impl ValueCounts {
     fn add(&mut self, text: &[u8]) {
+        let Self { key, values, .. } = self;
+        let has_field = each_value(text, key, |value| {
+            let (value, _) = value.split_at(value.floor_char_boundary(VALUE_BYTES_MAX));
+            if let Some(rows) = values.get_mut(value) {
+                *rows += 1;
+            } else if values.len() < VALUES_MAX {
+                values.insert(value.to_owned(), 1);
+            }
+        });
         self.rows += 1;
-        let Some(value) = value_of(text, &self.key) else { return };
-        self.with_field += 1;
-        let value = value.text();
-        let (value, _) = value.split_at(value.floor_char_boundary(VALUE_BYTES_MAX));
-        if let Some(rows) = self.values.get_mut(value) {
-            *rows += 1;
-        } else if self.values.len() < VALUES_MAX {
-            self.values.insert(value.to_owned(), 1);
-        }
+        self.with_field += u64::from(has_field);
     }
 }
 
@@ -170,10 +171,14 @@ mod tests {
     use crate::search::snapshot::tests::snapshot_of;
 
     fn count(log: &[u8], pattern: Option<PatternSpec>, max: usize) -> Counted {
+        count_of("status", log, pattern, max)
+    }
+
+    fn count_of(field: &str, log: &[u8], pattern: Option<PatternSpec>, max: usize) -> Counted {
         let (snapshot, _directory) = snapshot_of(log);
         let part = (Offset(0), snapshot.end);
         let pattern = pattern.map(|spec| Pattern::new(&spec).unwrap());
-        let mut count = TopValues::new(snapshot, part, Key::new("status"), pattern).unwrap();
+        let mut count = TopValues::new(snapshot, part, Key::new(field), pattern).unwrap();
         while !count.is_done() {
             count.run(Duration::from_millis(50)).unwrap();
         }
@@ -199,6 +204,29 @@ mod tests {
         let some = count(log, Some(PatternSpec { fields, ..PatternSpec::default() }), 10);
         assert_eq!((some.rows, some.with_field), (4, 4));
         assert_eq!(values(&some), named(&[("503", 2), ("200", 1), ("404", 1)]));
+    }
+
+    #[test]
+    fn a_level_is_counted_by_its_severity_and_found_by_what_is_counted() {
+        let log = b"level=WARN a\n{\"severity\":\"Warning\",\"msg\":\"b\"}\nlvl=wrn c\n\
+                    {\"level\":40,\"name\":\"d\"}\nlevel=E e\n{\"severityNumber\":17}\nlevel=strange f\n\
+                    level=notice g\n{\"level\":\"Info\"}\n{\"level\":[\"b\",\"a\",\"b\"]}\nlevel= h\nno level\n";
+        let all = count_of("level", log, None, 20);
+        let named =
+            [("warn", 4), ("error", 2), ("info", 2), ("", 1), ("a", 1), ("b", 1), ("strange", 1)];
+        let named = named.map(|(value, rows)| (value.to_owned(), rows));
+        assert_eq!(all.values, named);
+        assert_eq!((all.rows, all.with_field), (12, 11));
+        for (value, rows) in &named {
+            let fields = Some(format!("level={value:?}"));
+            let found =
+                count_of("level", log, Some(PatternSpec { fields, ..PatternSpec::default() }), 20);
+            assert_eq!(found.rows, *rows, "{value}");
+            assert!(found.values.contains(&(value.clone(), *rows)), "{value}");
+        }
+        // A field by its own name says what is written.
+        let written = count_of("lvl", log, None, 20);
+        assert_eq!(written.values, [("wrn".to_owned(), 1)]);
     }
 
     #[test]

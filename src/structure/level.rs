@@ -24,6 +24,18 @@ const ALL: [Severity; 6] = [
 ];
 
 impl Severity {
+    /// Its usual name, by which conditions find it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Trace => "trace",
+            Self::Debug => "debug",
+            Self::Info => "info",
+            Self::Warn => "warn",
+            Self::Error => "error",
+            Self::Fatal => "fatal",
+        }
+    }
+
     /// The severity of this name, in any case.
     pub(super) fn of_name(name: &str) -> Option<Self> {
         let is_one_of = |names: &[&str]| names.iter().any(|one| one.eq_ignore_ascii_case(name));

@@ -22,6 +22,7 @@ pub use filter::FieldFilter;
 pub use value::Value;
 
 use json::Wanted;
+use level::Severity;
 
 /// The name of a field, with the other names under which programs write the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,15 +104,36 @@ struct Found<'l> {
 }
 
 /// The value of a field in a line.
-#[must_use]
-pub fn value_of<'l>(line: &'l [u8], key: &'l Key) -> Option<Value<'l>> {
+fn value_of<'l>(line: &'l [u8], key: &'l Key) -> Option<Found<'l>> {
     // Most fields have one name, and many lines are looked at.
-    let [found] = if let [name] = &key.names[..] {
+    if let [name] = &key.names[..] {
         let mut found = [None];
         find(line, &[Wanted { key: 0, full: name, name }], &mut found);
-        found
-    } else {
-        <[_; 1]>::try_from(values(line, std::slice::from_ref(key))).ok()?
-    };
-    found.map(|found| found.value)
+        let [found] = found;
+        return found;
+    }
+    values(line, std::slice::from_ref(key)).pop().flatten()
+}
+
+/// Calls `each` with the values of a field in a line, as text: one, or each different element of an
+/// array. So each row is counted under what finds it. Of the level of a line, the value is its severity
+/// by the usual name, whatever the program writes. Returns whether the line has the field.
+pub fn each_value(line: &[u8], key: &Key, mut each: impl FnMut(&str)) -> bool {
+    let Some(found) = value_of(line, key) else { return false };
+    if key.is_level()
+        && let Some(severity) = Severity::of_field(&found)
+    {
+        each(severity.name());
+        return true;
+    }
+    match &found.value {
+        Value::List(elements) => {
+            let mut texts: Vec<_> = elements.iter().map(Value::text).collect();
+            texts.sort_unstable();
+            texts.dedup();
+            texts.iter().for_each(|text| each(text));
+        }
+        value => each(&value.text()),
+    }
+    true
 }

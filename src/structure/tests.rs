@@ -4,7 +4,7 @@ use serde_json::{Map, Number, Value as Json};
 use super::*;
 
 fn text_of(line: &[u8], key: &Key) -> Option<String> {
-    value_of(line, key).map(|value| value.text().into_owned())
+    value_of(line, key).map(|found| found.value.text().into_owned())
 }
 
 fn accepts(conditions: &str, line: &str) -> bool {
