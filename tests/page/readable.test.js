@@ -56,6 +56,8 @@ test('the names of columns stand above them, and those of fields are offered', (
   const widths = new Map([['status', 6], ['user.id', 7]]);
   assert.equal(columnHeads(line, ['status', 'user.id'], widths), 'time          level  status  user.id  message');
   assert.equal(readableText(line, UTC, UTC, ['status', 'user.id'], widths), '14:02:07.000  INFO   200     7        done');
+  assert.equal(columnHeads(line, ['status'], widths, false), 'level  status  message', 'with the times beside the lines');
+  assert.equal(readableText(line, null, UTC, ['status'], widths), 'INFO   200     done');
   assert.equal(columnHeads(parseLine('app: {"status":1,"msg":"m"}'), ['status'], widths), '      status  msg');
   assert.deepEqual(fieldNames([line, parseLine('{"msg":"m","status":1,"a b":2}')]), ['status', 'level', 'message', 'user.id', 'msg']);
 });
@@ -113,3 +115,25 @@ scene('b shows readable lines, with columns if there are any, and the lines as t
   await scene.untilRows([...all, 'plain', NUMBERS, '{"msg":"coloured"}', '{"level":"warn","msg":"live"}']);
   assert.equal(await page.locator('#column-heads').isVisible(), false);
 });
+
+scene('readable lines of merged logs have one clock with the others: a column of times', async (scene) => {
+  const { logs, page } = scene;
+  const json = await logs.write('json.log', '{"time":"2026-11-28T14:02:07.120Z","level":"info","msg":"one"}\n');
+  const plain = await logs.write('plain.log', '2026-11-28 14:02:08,500 INFO two\n');
+  await scene.open(`/_/merged?log=${json}&log=${plain}`);
+  const shown = (/** @type {[string | null, string][]} */ wanted) => scene.until((wanted) => JSON.stringify([...document.querySelectorAll('#rows .row')]
+    .map((row) => [row.getAttribute('data-time'), row.textContent])) === JSON.stringify(wanted), wanted);
+  await page.keyboard.press('b');
+  await shown([['15:02:07.120', 'INFO  one'], ['15:02:08.500', '2026-11-28 14:02:08,500 INFO two']]);
+  assert.equal(await page.getAttribute('#log', 'data-times'), 'clock');
+  await page.keyboard.press('u');
+  await shown([['14:02:07.120', 'INFO  one'], ['14:02:08.500', '2026-11-28 14:02:08,500 INFO two']]);
+  // Another column keeps the time in the line.
+  for (const times of ['clock', 'ago', 'gap']) {
+    await page.keyboard.press('s');
+    await scene.until((times) => document.querySelector('#log')?.getAttribute('data-times') === times, times);
+  }
+  await scene.until(() => document.querySelector('#rows .row')?.textContent === '14:02:07.120 INFO  one');
+  await page.keyboard.press('b');
+  await scene.until(() => document.querySelector('#rows .row')?.textContent?.startsWith('{'));
+}, { serve: ['--zone', 'UTC'], context: { timezoneId: 'Europe/Berlin' } });

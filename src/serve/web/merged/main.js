@@ -113,7 +113,7 @@ const menu = new ViewMenu(log, loadOptions(), () => {
   follow.pin();
   url.update();
   drawScheduler.request();
-}, fieldsInSight);
+}, fieldsInSight, true);
 
 /** The names of the fields of the lines on the screen. */
 function fieldsInSight() {
@@ -214,9 +214,9 @@ function draw() {
   mergedFind.run();
   const near = [...rowViewport.inSight(log.clientHeight)];
   levels.show(near);
-  rowViewport.keepInPlace(() => readable.show(near, menu.options));
+  rowViewport.keepInPlace(() => readable.show(near, menu.effective));
   addJsonButtons(near);
-  showTimes(log, near, menu.options);
+  showTimes(log, near, menu.effective);
   reading.show(rowViewport.inSight(READING_PX), menu.options.highlight);
   colourMarks.show(near);
   highlighter.show(near, journey.cursor);

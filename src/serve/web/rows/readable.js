@@ -59,28 +59,31 @@ export class ReadableRows {
       for (const column of columns) this.#widths.set(column, Math.max(this.#widths.get(column) ?? column.length, columnText(line, column).length));
     }
     const widths = [...this.#widths.values()].join();
+    // The column of times has it already.
+    const zone = options.times === 'clock' ? null : zoneOf(options.zone);
     for (const [element, html, line] of lines) {
-      const key = `${options.zone}|${options.columns}|${widths}|${html}`;
+      const key = `${zone === null ? '' : options.zone}|${options.columns}|${widths}|${html}`;
       const known = this.#shown.get(element);
       this.#shown.set(element, key);
       if (known !== key || !element.classList.contains('readable')) {
-        replaceText(element, readableText(line, zoneOf(options.zone), serverZone() ?? LOCAL, columns, this.#widths));
+        replaceText(element, readableText(line, zone, serverZone() ?? LOCAL, columns, this.#widths));
       }
     }
-    if (columns.length > 0) this.#showHeads(lines, columns);
+    if (columns.length > 0) this.#showHeads(lines, columns, zone !== null);
   }
 
   /**
    * Shows the names of the columns above the rows, where those of the first line begin.
    * @param {[HTMLElement, string, import('./structure.js').Structured][]} lines
    * @param {string[]} columns
+   * @param {boolean} isTimed whether the times of the lines stand in them
    */
-  #showHeads(lines, columns) {
+  #showHeads(lines, columns, isTimed) {
     const first = lines.find(([element, , line]) => line.before === '' && element.isConnected) ?? lines.find(([element]) => element.isConnected);
     this.#heads.hidden = first === undefined;
     if (first === undefined) return;
     const [element, , line] = first;
-    setText(/** @type {HTMLElement} */ (this.#heads.firstElementChild), columnHeads(line, columns, this.#widths));
+    setText(/** @type {HTMLElement} */ (this.#heads.firstElementChild), columnHeads(line, columns, this.#widths, isTimed));
     const { paddingLeft, textIndent } = getComputedStyle(element);
     this.#heads.style.paddingLeft = `${parseFloat(paddingLeft) + parseFloat(textIndent)}px`;
     this.#heads.scrollLeft = element.closest('#log')?.scrollLeft ?? 0;

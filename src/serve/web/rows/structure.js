@@ -145,7 +145,7 @@ export function arranged({ fields }) {
 /**
  * A line as text. With columns, these stand in place of all other fields.
  * @param {Structured} line
- * @param {import('../ui/zones.js').Zone} zone in which its time is shown
+ * @param {import('../ui/zones.js').Zone | null} zone in which its time is shown; null if it stands beside the line
  * @param {import('../ui/zones.js').Zone} own the zone of a time that says none
  * @param {string[]} columns names of fields
  * @param {Map<string, number>} widths of the columns, in characters
@@ -154,7 +154,8 @@ export function readableText(line, zone, own, columns, widths) {
   const { time, level, message, rest } = arranged(line);
   const parts = [];
   if (line.before !== '') parts.push(line.before);
-  if (time !== null) parts.push(timeText(time[1], zone, own));
+  const clock = time === null ? '' : timeText(time[1], zone, own);
+  if (clock !== '') parts.push(clock);
   if (level !== null) parts.push(levelText(level).padEnd(5));
   const said = message === null ? '' : typeof message[1] === 'string' ? message[1] : valueText(message[1]);
   if (columns.length > 0) {
@@ -173,12 +174,13 @@ export function readableText(line, zone, own, columns, widths) {
  * @param {Structured} line
  * @param {string[]} columns
  * @param {Map<string, number>} widths of the columns, in characters
+ * @param {boolean} [isTimed] whether the time of the line stands in it
  */
-export function columnHeads(line, columns, widths) {
+export function columnHeads(line, columns, widths, isTimed = true) {
   const { time, level, message } = arranged(line);
   return [
     ...(line.before === '' ? [] : [' '.repeat(line.before.length)]),
-    ...(time === null ? [] : ['time'.padEnd(TIME_CHARS)]),
+    ...(time === null || !isTimed ? [] : ['time'.padEnd(TIME_CHARS)]),
     ...(level === null ? [] : ['level']),
     ...columns.map((column) => column.padEnd(widths.get(column) ?? 0)),
     ...(message === null ? [] : [message[0]]),
@@ -230,14 +232,14 @@ function valueText(value) {
 /**
  * A time of the day, or the text as it is where that is no time.
  * @param {unknown} value
- * @param {import('../ui/zones.js').Zone} zone
+ * @param {import('../ui/zones.js').Zone | null} zone null for nothing where it is a time
  * @param {import('../ui/zones.js').Zone} own
  */
 function timeText(value, zone, own) {
   const text = String(value);
   const number = Number(text);
   const at = text.trim() !== '' && Number.isFinite(number) ? sinceEpoch(number) : parseTime(text, Date.now(), own);
-  return at === null ? text : zone.preciseClock(at);
+  return at === null ? text : zone?.preciseClock(at) ?? '';
 }
 
 /** A number of seconds, milliseconds, microseconds or nanoseconds since 1970, in milliseconds. @param {number} number */

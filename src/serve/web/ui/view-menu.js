@@ -8,6 +8,7 @@ import { serverZone, zoneOf, ZONES } from './zones.js';
 export class ViewMenu {
   #log;
   #changed;
+  #isMerged;
   #zone = /** @type {HTMLSelectElement} */ (byId('zone-choice'));
   /** @type {NodeListOf<HTMLInputElement>} */
   #inputs = document.querySelectorAll('[data-option]');
@@ -17,8 +18,10 @@ export class ViewMenu {
    * @param {import('./options.js').Options} options the current options; the menu changes them
    * @param {() => void} changed called after the reader changed an option
    * @param {() => string[]} fields the names of fields that are offered as columns
+   * @param {boolean} [isMerged] whether the lines are those of several logs
    */
-  constructor(log, options, changed, fields) {
+  constructor(log, options, changed, fields, isMerged = false) {
+    this.#isMerged = isMerged;
     this.#log = log;
     this.options = options;
     this.#changed = changed;
@@ -29,6 +32,16 @@ export class ViewMenu {
       if (/** @type {ToggleEvent} */ (event).newState === 'open') this.#showFields(fields());
     });
     this.show();
+  }
+
+  /**
+   * The options as they are carried out. Readable lines of merged logs have their times in a column, as all others do: their own
+   * would be of another clock than the stamps of the lines that are shown as they were written.
+   * @returns {import('./options.js').Options}
+   */
+  get effective() {
+    const { readable, times } = this.options;
+    return this.#isMerged && readable && times === 'off' ? { ...this.options, times: 'clock' } : this.options;
   }
 
   /** Offers fields as columns: a click adds one, or removes it. @param {string[]} names */
@@ -85,7 +98,7 @@ export class ViewMenu {
     this.#zone.value = this.options.zone;
     this.#log.dataset.wrap = String(this.options.wrap);
     this.#log.dataset.numbers = String(this.options.numbers);
-    this.#log.dataset.times = this.options.times;
+    this.#log.dataset.times = this.effective.times;
   }
 
   #optionChanged() {
