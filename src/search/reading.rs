@@ -59,6 +59,22 @@ impl Reading {
         })
     }
 
+    /// Goes on in a part of another file. Its time is that of the whole reading.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub(super) fn go_on_in(
+        &mut self,
+        snapshot: Snapshot,
+        (from, to): (Offset, Offset),
+    ) -> Result<(), SearchError> {
+        let scan = Scan::new(&snapshot, from, to, self.form)?;
+        self.read_before = self.bytes();
+        (self.snapshot, self.scan, self.scan_start) = (snapshot, scan, from);
+        (self.next_part, self.ended_early) = (None, None);
+        Ok(())
+    }
+
     /// Reads on for `slice`. Blocks.
     ///
     /// # Errors

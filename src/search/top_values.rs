@@ -59,6 +59,18 @@ impl TopValues {
         Ok(Self { reading, sink })
     }
 
+    /// Goes on in a part of another file, with what was counted so far.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn go_on_in(
+        &mut self,
+        snapshot: Snapshot,
+        part: (Offset, Offset),
+    ) -> Result<(), SearchError> {
+        self.reading.go_on_in(snapshot, part)
+    }
+
     /// Counts for `slice`. Blocks.
     ///
     /// # Errors

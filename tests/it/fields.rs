@@ -76,9 +76,44 @@ async fn the_values_of_a_field_are_counted() {
     assert_eq!((&last["rows"], &last["distinct"]), (&json!(3000), &json!(2)));
 
     let last = lines(&server, &counted("field=level&q=failed")).await.pop().unwrap();
-    assert_eq!(last["values"], json!([["50", 1000], ["error", 1000]]));
+    assert_eq!(last["values"], json!([["error", 2000]]), "levels are one scale");
 
     let answer = get(server.address, &counted("top=5"), &[]).await;
     assert_eq!(answer.status, 400);
     assert!(answer.text().contains("`field` is missing"), "{}", answer.text());
+}
+
+#[tokio::test]
+async fn the_values_of_a_field_are_counted_over_the_old_files() {
+    let server = TestServer::start().await;
+    let hour = |hour: u32, lines: &str| -> String {
+        let stamp = |minute: usize| format!("2026-11-28T{hour:02}:{minute:02}:00Z ");
+        lines.split(' ').enumerate().map(|(nth, line)| stamp(nth) + line + "\n").collect()
+    };
+    let old = "a.log.2.gz";
+    let content = hour(8, "status=200 status=503 status=503 path=/a");
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut gzip, content.as_bytes()).unwrap();
+    let log = server.log("a.log", hour(10, "status=200 status=404"));
+    std::fs::write(log.replace("a.log", old), gzip.finish().unwrap()).unwrap();
+    server.log("a.log.1", hour(9, "status=503 status=200 status=200"));
+    let at = |time: &str| format!("2026-11-28T{time}:00Z");
+    for (query, rows, values) in [
+        ("history=1", 9, json!([["200", 4], ["503", 3], ["404", 1]])),
+        ("", 2, json!([["200", 1], ["404", 1]])),
+        ("history=1&where=status%3E%3D500", 3, json!([["503", 3]])),
+        (&format!("history=1&since={}&until={}", at("08:01"), at("09:01")), 4, json!([["503", 3]])),
+        (&format!("history=1&since={}", at("09:02")), 3, json!([["200", 2], ["404", 1]])),
+        (&format!("history=1&until={}", at("08:01")), 1, json!([["200", 1]])),
+        (&format!("history=1&since={}", at("11:00")), 0, json!([])),
+    ] {
+        let target = format!("/_/fields{log}?field=status&{query}");
+        let answers = lines(&server, &target).await;
+        let (last, before) = answers.split_last().unwrap();
+        assert_eq!((&last["values"], &last["rows"]), (&values, &json!(rows)), "{target}: {last}");
+        assert_eq!((&last["done"], &last["complete"]), (&json!(true), &json!(true)), "{target}");
+        assert!(before.iter().all(|line| line["done"] == false), "{target}: {answers:?}");
+    }
+    let answer = get(server.address, &format!("/_/fields{log}?history=1"), &[]).await;
+    assert_eq!(answer.status, 400);
 }

@@ -116,6 +116,7 @@ fn routes(log: &str) -> Vec<(&'static str, Asked)> {
         ("ApiCall::History", api("history", &[""])),
         ("ApiCall::Times", api("times", &["", "?buckets=3"])),
         ("ApiCall::Fields", api("fields", &["?field=status", "?field=status&where=a%3D1"])),
+        ("ApiCall::Fields", api("fields", &["?field=status&history=1"])),
         ("ApiCall::Rows", api("rows", &["?since=0", "?time=0&history=1"])),
         ("Transport::Plain", plain(&["?history=1", "?history=1&lines=1&tail=1"])),
         ("Route::Newer", api("newer", &[""])),

@@ -117,8 +117,10 @@ pub(in crate::serve) async fn answer(
     };
     let wants_history = match call {
         ApiCall::History => true,
-        ApiCall::Rows | ApiCall::Find | ApiCall::Text | ApiCall::Times => query.history,
-        ApiCall::Lines | ApiCall::Fields => false,
+        ApiCall::Rows | ApiCall::Find | ApiCall::Text | ApiCall::Times | ApiCall::Fields => {
+            query.history
+        }
+        ApiCall::Lines => false,
     };
     let right = app.watch_right(visitor, &log, Reads::of(wants_history));
     if wants_history {

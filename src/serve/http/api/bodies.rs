@@ -266,15 +266,26 @@ pub(super) fn found(find: &mut Find) -> String {
     lines
 }
 
+/// How far the values of a field were counted over the files of a log.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FilesCounted {
+    /// No other file is counted after this one.
+    pub(super) is_last: bool,
+    /// One of the files could not be read to its end.
+    pub(super) is_one_gone: bool,
+}
+
 /// The values of a field so far: a line of JSON.
 #[must_use]
-pub(super) fn field_values(count: &TopValues, max: usize) -> String {
+pub(super) fn field_values(count: &TopValues, max: usize, files: FilesCounted) -> String {
     let Counted { rows, with_field, distinct, values, scanned } = count.counted(max);
     let reason = count.ended_early().map(|ended| match ended {
         EndedEarly::Time => Incomplete::Time,
         EndedEarly::Gone => Incomplete::Gone,
     });
-    let (done, complete) = (count.is_done(), count.is_complete());
+    let done = count.is_done() && files.is_last;
+    let complete = count.is_complete() && done && !files.is_one_gone;
+    let reason = reason.or((done && files.is_one_gone).then_some(Incomplete::Gone));
     let values =
         answer::FieldValues { rows, with_field, distinct, values, scanned, done, complete, reason };
     to_json(&values) + "\n"

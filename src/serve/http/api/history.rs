@@ -3,6 +3,8 @@
 //! The files are answered for one after the other, the oldest first. None is opened before it is due,
 //! since a compressed one has to be unpacked for that.
 
+mod field_values;
+
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
@@ -46,7 +48,8 @@ pub(super) async fn answer(
         ApiCall::Text => text(app, query, view).await,
         ApiCall::Rows => rows_of_one(app, query, view).await,
         ApiCall::Times => times_of_history(app, query, view).await,
-        ApiCall::History | ApiCall::Lines | ApiCall::Fields => {
+        ApiCall::Fields => field_values::answer(app, query, view).await,
+        ApiCall::History | ApiCall::Lines => {
             Ok(json(StatusCode::OK, bodies::history(&app.base, &view.log, &view.history)))
         }
     }
@@ -75,11 +78,11 @@ async fn rows_of_one(
             rows_at = HistoryRows { snapshot, at: first, place: RowPosition::From(line) };
         }
     }
-    if let Some((last, end)) = ends.until {
-        if rows_at.at > last {
-            let snapshot = history.snapshot(&app.hub, last).await?;
-            rows_at = HistoryRows { snapshot, at: last, place: RowPosition::From(end) };
-        }
+    if let Some((last, end)) = ends.until
+        && rows_at.at > last
+    {
+        let snapshot = history.snapshot(&app.hub, last).await?;
+        rows_at = HistoryRows { snapshot, at: last, place: RowPosition::From(end) };
     }
     let HistoryRows { snapshot, at, place } = rows_at;
     let part = ends.part(at);
@@ -190,6 +193,16 @@ impl Walk {
 
     fn is_over(&self) -> bool {
         self.at >= self.end
+    }
+
+    /// The last file that is left and the part of it that is wanted.
+    async fn next_back(&mut self, app: &App) -> Result<(Snapshot, (Offset, Offset)), SearchError> {
+        self.end = self.end.saturating_sub(1).max(self.at);
+        let (at, to) = (self.end, self.to.take());
+        let snapshot = self.history.snapshot(&app.hub, at).await?;
+        let from = if self.is_over() { self.from } else { Offset(0) };
+        let to = to.unwrap_or(snapshot.end).max(from);
+        Ok((snapshot, (from, to)))
     }
 
     /// The next file and the part of it that is wanted, its path, and whether it is the last.

@@ -27,7 +27,7 @@ use crate::search::top_values::TopValues;
 use crate::search::{Part, SearchError, Snapshot};
 use crate::serve::App;
 use crate::serve::body::{self, Body};
-use crate::serve::http::api::bodies;
+use crate::serve::http::api::bodies::{self, FilesCounted};
 use crate::serve::http::api::query::ApiQuery;
 use crate::serve::http::api::{LogView, bad_pattern, compile, crowded, report};
 use crate::serve::viewer_limit::ViewerPermit;
@@ -128,10 +128,10 @@ pub(super) async fn field_values(
     wanted: Part,
 ) -> Result<Response<Body>, SearchError> {
     let LogView { log, snapshot, permit, right } = view;
-    let Some(name) = query.field.as_deref().filter(|name| !name.is_empty()) else {
-        return Ok(bad_pattern(&BadPattern("`field` is missing: the name of a field".to_owned())));
+    let key = match wanted_field(&query) {
+        Ok(key) => key,
+        Err(bad) => return Ok(bad_pattern(&bad)),
     };
-    let key = Key::new(name);
     let Some(turn) = SearchTurn::begin(app, right) else { return Ok(crowded()) };
     let part = wanted.within(query.from(), query.to.unwrap_or(snapshot.end));
     let pattern = match query.sought.is_empty() {
@@ -147,9 +147,20 @@ pub(super) async fn field_values(
     let count = limiter.quick(begin).await?;
     let step = move |count: &mut TopValues| {
         count.run(TIME_SLICE)?;
-        Ok((bodies::field_values(count, max), count.is_done()))
+        let files = FilesCounted { is_last: true, is_one_gone: false };
+        Ok((bodies::field_values(count, max, files), count.is_done()))
     };
     Ok(lines_of(count, turn, (log, permit), limiter, step))
+}
+
+/// The field whose values are counted.
+///
+/// # Errors
+/// When none is named.
+pub(super) fn wanted_field(query: &ApiQuery) -> Result<Key, BadPattern> {
+    let name = query.field.as_deref().filter(|name| !name.is_empty());
+    name.map(Key::new)
+        .ok_or_else(|| BadPattern("`field` is missing: the name of a field".to_owned()))
 }
 
 /// An answer of lines of JSON, made by one step after another, each in a time slice. A step returns its

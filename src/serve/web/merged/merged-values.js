@@ -54,7 +54,7 @@ export async function countTogether(logs, field, filter, span, signal, show) {
   const counts = await Promise.allSettled(logs.map(async ({ api, shift }, at) => {
     const own = spanInLog(span, shift);
     const asked = { ...filter, ...(own !== null && spanParameters(own)) };
-    for await (const state of api.fieldValues(null, field, asked, signal, VALUES_MAX)) {
+    for await (const state of api.fieldValues(field, asked, signal, VALUES_MAX)) {
       signal.throwIfAborted();
       states[at] = state;
       showAll();

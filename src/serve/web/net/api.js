@@ -145,16 +145,15 @@ export class LogApi {
   }
 
   /**
-   * Counts the values of a field. Each state contains the one before.
-   * @param {string | null} generation
+   * Counts the values of a field in the log and its old files. Each state contains the one before.
    * @param {string} field
    * @param {Record<string, string>} filter
    * @param {AbortSignal} signal
    * @param {number} [most] how many values are named
    * @returns {AsyncGenerator<FieldValues>}
    */
-  async* fieldValues(generation, field, filter, signal, most) {
-    const answer = await this.request('fields', { generation, field, ...filter, top: most }, signal);
+  async* fieldValues(field, filter, signal, most) {
+    const answer = await this.request('fields', { history: 1, field, ...filter, top: most }, signal);
     yield* readLines(answer);
   }
 

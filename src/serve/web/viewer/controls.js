@@ -52,7 +52,7 @@ export class Controls {
   /** @param {Parts} parts */
   constructor(parts) {
     this.#parts = parts;
-    const { api, generations, oldFiles, seek, selection, findBar } = parts;
+    const { api, oldFiles, seek, selection, findBar } = parts;
     this.#timeDialog = new TimeDialog({
       find: (time, signal) => findTime({ api, oldFiles, seek, selection }, time, signal),
       options: () => parts.menu.options,
@@ -60,7 +60,7 @@ export class Controls {
     });
     this.#valuesDialog = new ValuesDialog({
       count: async (field, signal, show) => {
-        for await (const state of api.fieldValues(generations.current?.id ?? null, field, findBar.filterParameters, signal)) show(state);
+        for await (const state of api.fieldValues(field, findBar.filterParameters, signal)) show(state);
       },
       fields: parts.fieldsInSight,
       conditions: () => findBar.fieldConditions,

@@ -78,6 +78,7 @@ export class TimeDialog {
       byId('view-menu').hidePopover();
       this.open();
     });
+    byId('shown-times').addEventListener('click', () => this.open());
     byId('time-go').addEventListener('click', () => this.#go());
     this.#field.addEventListener('keydown', (event) => {
       if (event.key === 'Enter') this.#go();
