@@ -248,6 +248,7 @@ scene('of merged logs a span is shown alone, by the clock of each log, found in,
   await link.goto(page.url());
   await scene.untilRows(expected, link);
   await scene.untilText('#state-word', 'Past span', link);
+  await scene.until(isDrawn, undefined, link);
   await page.focus('#histogram-bars');
   await page.keyboard.press('Escape');
   await scene.until(() => !location.hash.includes('span='));

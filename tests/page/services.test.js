@@ -1,6 +1,6 @@
 // "Show me what all three services said around the first error after 14:00 yesterday", as somebody does who has read no
-// documentation. What counts is how many clicks and keys that takes, and what is on the screen then. The time depends on the
-// machine, so it is only printed.
+// documentation: with what is in sight. What counts is how many clicks and keys that takes, and what is on the screen then. The
+// time depends on the machine, so it is only printed.
 //
 //   TAILCAST_SERVICES_BYTES=3221225472    the same with logs of this size
 
@@ -20,7 +20,7 @@ const inSight = ({ page }) => page.evaluate(() => {
   return rows.filter((row) => row.getBoundingClientRect().bottom > log.top && row.getBoundingClientRect().top < log.bottom).map((row) => [row.dataset.name ?? '', row.textContent ?? '']);
 });
 
-scene('what three services said around the first error after 14:00 yesterday takes four clicks, a time and three keys', async (scene) => {
+scene('what three services said around the first error after 14:00 yesterday takes six clicks and a time', async (scene) => {
   const { page, logs } = scene;
   const failure = await writeServices(logs.directory, BYTES, Date.now());
   let [clicks, keys] = [0, 0];
@@ -55,13 +55,13 @@ scene('what three services said around the first error after 14:00 yesterday tak
     await scene.until(() => document.querySelectorAll('#rows .row').length > 100);
   });
   await step('the time', async () => {
-    await press('d');
+    await click(page.locator('#shown-times'));
     await type('yesterday 14:00');
     await press('Enter');
     await scene.until(() => document.querySelector('.row.current') !== null);
   });
   await step('the next error', async () => {
-    await press('e');
+    await click(page.locator('#errors'));
     await scene.until((error) => document.querySelector('.row.current')?.textContent === error, failure[0]);
   });
   // Everything that belongs to it is in sight, in the order of the times, with what all three said before and after.
@@ -72,6 +72,6 @@ scene('what three services said around the first error after 14:00 yesterday tak
     const around = [rows.slice(0, places[0]), rows.slice(places[places.length - 1] + 1)];
     return (isInOrder && around.every((part) => new Set(part.map(([name]) => name)).size === SERVICES.length)) || { places, rows };
   }));
-  assert.deepEqual({ clicks, keys: keys - 'yesterday 14:00'.length }, { clicks: 4, keys: 3 });
+  assert.deepEqual({ clicks, keys }, { clicks: 6, keys: 'yesterday 14:00'.length + 1 });
   console.log(`# ${Math.round(BYTES / 1e6)} MB, ${Math.round(performance.now() - begun)} ms in all: ${spent.join(', ')}`);
 }, { serve: ['--zone', 'UTC'], context: { timezoneId: 'Europe/Berlin', viewport: { width: 1400, height: 900 } } });

@@ -102,14 +102,17 @@ export class ProblemNav {
   show() {
     if (this.#pendingStep !== 0) this.step(this.#pendingStep);
     const { count, complete, running } = this.scan;
-    this.#button.hidden = count === 0;
-    const words = `${plural(count, this.#level)}${complete || running ? '' : '+'}`;
+    // None is here, but a step may lead to one elsewhere.
+    const isElsewhere = count === 0 && !complete && this.scan.step !== undefined;
+    this.#button.hidden = count === 0 && !isElsewhere;
+    const words = isElsewhere ? `Next ${this.#level}` : `${plural(count, this.#level)}${complete || running ? '' : '+'}`;
     if (this.#count.textContent === words) return;
     const [number, word] = words.split(' ');
     const label = document.createElement('span');
     label.className = 'label';
-    label.textContent = ` ${word}`;
-    this.#count.replaceChildren(number, label);
+    label.textContent = isElsewhere ? words : ` ${word}`;
+    this.#count.replaceChildren(...(isElsewhere ? [] : [number]), label);
+    this.#button.classList.toggle('elsewhere', isElsewhere);
     this.#button.setAttribute('aria-label', words);
     this.#button.title = `Next ${this.#level} (${this.#level === 'error' ? 'e), previous (E)' : 'a), previous (A)'}`;
   }
