@@ -171,9 +171,12 @@ impl Broker {
         if options.authorities.is_some() || options.address.is_tls() {
             connecting = connecting.require_tls(true);
         }
-        let client = connecting
-            .connect(options.address.servers())
+        let servers = options.address.servers();
+        // The client bounds each attempt, but not the search for the addresses of a name.
+        let time_max = ANSWER_TIME_MAX * (servers.len() as u32 + 1);
+        let client = timeout(time_max, connecting.connect(servers))
             .await
+            .map_err(|_| ConnectFailure::Away(format!("no connection within {time_max:?}")))?
             .map_err(|error| connect_failure(&error))?;
         let mut context = async_nats::jetstream::new(client.clone());
         context.set_timeout(ANSWER_TIME_MAX);

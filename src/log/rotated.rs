@@ -113,11 +113,41 @@ pub(super) fn find_unproved(access: &Access, log: &LogPath, wanted: Generation) 
     if wanted.signature.bytes() >= SIGNED_BYTES_MIN {
         return None;
     }
+    find_by_inode(access, log, wanted.identity, |_| true)
+}
+
+/// The file with the inode of a generation, if it lies where old files do, under the name of a rotated
+/// file, and nothing of it was received as that generation: it was truncated since, or another file got
+/// the inode. `received` is the offset up to which the generation was received; None if that is not
+/// known.
+pub(super) fn find_other_content(
+    access: &Access,
+    log: &LogPath,
+    wanted: Generation,
+    received: Option<Offset>,
+) -> Option<LogFile> {
+    let is_other = |file: &LogFile| {
+        let (head, size) = (file.head().ok()?, file.status().ok()?.size);
+        let is_shorter = received.is_some_and(|received| size < received.0);
+        Some(!wanted.is_of(&head) || is_shorter || received == Some(Offset(0)))
+    };
+    find_by_inode(access, log, wanted.identity, |file| {
+        file.compression().is_none() && is_other(file) == Some(true)
+    })
+}
+
+/// The file of this identity under the name of a rotated file.
+fn find_by_inode(
+    access: &Access,
+    log: &LogPath,
+    wanted: Identity,
+    is_wanted: impl Fn(&LogFile) -> bool,
+) -> Option<LogFile> {
     let own = OwnNames::of(access, log);
     places::search(access, log, |name| {
-        let is_wanted = name.inode == wanted.identity.inode && own.are_of_log(name);
-        let file = open(access, &name.log_path(access).filter(|_| is_wanted)?)?;
-        (file.identity() == wanted.identity).then_some(file)
+        let is_its = name.inode == wanted.inode && own.are_of_log(name);
+        let file = open(access, &name.log_path(access).filter(|_| is_its)?)?;
+        (file.identity() == wanted && is_wanted(&file)).then_some(file)
     })
 }
 

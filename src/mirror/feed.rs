@@ -257,6 +257,7 @@ impl Pump {
             self.logs.precedes(&self.name, before, at.generation);
         }
         if !is_direct {
+            tracing::debug!(log = ?self.name, before = %at.generation, "files may be missing");
             events.push(FileEvent::FilesMissing);
         }
         self.waiting = None;
@@ -372,6 +373,7 @@ impl Pump {
         while all.len() < BETWEEN_MAX {
             let asked = patiently(|| remote.ending(&self.name, &generation)).await;
             let next = asked.as_ref().ok().and_then(|asked| asked.next);
+            tracing::debug!(log = ?self.name, %generation, ?next, "what came next");
             // The machine may have another name for the file that it has turned to.
             let is_last = next.is_some_and(|next| {
                 next.generation.is(&to) || next.generation.has_signature_of(&to)

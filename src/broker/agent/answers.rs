@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
@@ -128,7 +129,18 @@ impl Agent {
         };
         let reads = Arc::<FileReads>::default();
         let viewer = Viewer::new(subscription, request, Arc::clone(&reads), |_| false).await;
-        let span = viewer.span().filter(|_| viewer.is_recovered()).ok_or(Denial::Gone)?;
+        let Some(span) = viewer.span().filter(|_| viewer.is_recovered()) else {
+            let generation = from.generation;
+            tracing::debug!(log = %log.display(), %generation, "a generation is not found");
+            // Of a generation that is gone it may be known at least what came after it.
+            let other = match next {
+                true => viewer.follower().find_other_content(from.generation, None).await,
+                false => None,
+            };
+            let other = other.ok_or(Denial::Gone)?;
+            let next = Successor { generation: other.span().signed(), is_direct: false };
+            return Ok(Answer::Range { size: 0, bytes: Bytes::new(), next: Some(next) });
+        };
         let last = viewer.follower().timeline().last_of(span.generation);
         let last = last.unwrap_or_else(|| Arc::clone(span));
         let (file, tail) = last.file_and_tail().ok_or(Denial::Gone)?;

@@ -17,7 +17,7 @@ use crate::broker::ask::KnownPlace;
 use crate::broker::message::{Content, MESSAGE_BYTES_MAX, Message};
 use crate::broker::names;
 use crate::broker::nats::{PublishFailure, Stored, StreamFailure};
-use crate::log::{LogPath, Registry, Subscription};
+use crate::log::{LogPath, Offset, Registry, Subscription};
 use crate::mirror::RemotePosition;
 use crate::render::Interpretation;
 use crate::session::viewer::Viewer;
@@ -266,6 +266,20 @@ impl Publisher {
         let subscription = self.join().await?;
         let mut viewer =
             Viewer::new(subscription, Self::request(begin), Arc::default(), |_| true).await;
+        if let Some(RemotePosition { generation, offset }) = position
+            && !viewer.is_recovered()
+            && let Some(other) =
+                viewer.follower().find_other_content(generation, Some(offset)).await
+        {
+            // The log goes on in it, and not only in its present file. It stays open meanwhile.
+            let begin = StartAt::From {
+                offset: Offset(0),
+                of: WantedGeneration::Generation(other.span().signed()),
+                otherwise: (!is_always).then_some(0),
+            };
+            let request = Self::request(begin);
+            viewer = Viewer::new(self.join().await?, request, Arc::default(), |_| true).await;
+        }
         let missed = viewer
             .timeline_position()
             .map_or(0, |(position, _)| viewer.follower().timeline().bytes_after(position));

@@ -11,7 +11,6 @@ use crate::broker::edge::place::{self, Placed};
 use crate::broker::message::Content;
 use crate::broker::names::{self, HostName};
 use crate::broker::nats::{Broker, StreamFailure};
-use crate::log::mirrored::Successor;
 use crate::log::{Generation, Offset};
 use crate::mirror::remote::FETCH_BYTES_MAX;
 use crate::mirror::{FetchError, Fetched, RemotePast, RemotePosition};
@@ -46,10 +45,18 @@ pub(super) async fn ending(
     generation: &Generation,
 ) -> Result<Fetched, FetchError> {
     match ask(broker, host, path, generation, 0..0, true).await {
-        // An agent that was started since may not know what came next. The stream may.
+        // An agent that was started since may not know what came next, nor how long a generation was that
+        // is gone. The stream may.
         Ok(fetched) if !fetched.next.is_some_and(|next| next.is_direct) => {
-            let next = successor(broker, &names::log(host, path), path, generation).await;
-            Ok(Fetched { next: next.or(fetched.next), ..fetched })
+            let read = read_stream(broker, &names::log(host, path), path, generation, 0..0).await;
+            Ok(match read {
+                Ok(Some(read)) => Fetched {
+                    size: fetched.size.max(read.size),
+                    next: read.next.or(fetched.next),
+                    ..fetched
+                },
+                Ok(None) | Err(_) => fetched,
+            })
         }
         Err(failure) => fetch_otherwise(broker, host, path, generation, 0..0, failure).await,
         fetched => fetched,
@@ -242,21 +249,6 @@ async fn read_pieces(
         }
     }
     Ok(part.fetched(size).map(|fetched| Fetched { next, ..fetched }))
-}
-
-/// The generation that came directly after another one, as the stream says it.
-async fn successor(
-    broker: &Broker,
-    subject: &str,
-    path: &[u8],
-    generation: &Generation,
-) -> Option<Successor> {
-    let last = place::placed(&broker.last(subject).await.ok()??, path)?;
-    if last.content.end().is_some_and(|end| end.generation.is(generation)) {
-        return None;
-    }
-    let first = broker.stream_state().await.ok()?.first;
-    place::pieces(broker, subject, path, generation, first).await.ok()?.next
 }
 
 /// The bytes of a generation from a position on, as they are found.

@@ -186,6 +186,30 @@ impl Follower {
         self.take_in(asked, offset, file).map_or(Sought::Nothing, Sought::Found)
     }
 
+    /// The span of a file that was rotated away before the first poll, and has the inode of a generation
+    /// of which it has nothing: it was truncated while nobody followed, or another file got the inode. It
+    /// came after that generation, and all of it is new to whoever received that up to `received`; None
+    /// if that is not known.
+    pub async fn find_other_content(
+        self: &Arc<Self>,
+        wanted: Generation,
+        received: Option<Offset>,
+    ) -> Option<SpanReader> {
+        if self.timeline().has_followed(wanted.identity) {
+            return None;
+        }
+        self.find(move |follower| {
+            follower.seek_while_renamed(|| {
+                let (access, log) = (&follower.access, &follower.log);
+                match rotated::find_other_content(access, log, wanted, received) {
+                    Some(file) => follower.sought(None, Offset(0), file),
+                    None => Sought::Nothing,
+                }
+            })
+        })
+        .await
+    }
+
     /// What had the name after the file of a span that was rotated away before the first poll. With
     /// `by_name`, the names of the files say which these are, as for the whole past of the log.
     pub async fn find_next_rotated(
@@ -379,5 +403,34 @@ mod tests {
         let recalled = empty.signed_by(&head);
         told.recall(RememberedFile::told(recalled, Fingerprint::at(Offset(350))));
         assert!(finds(&told));
+    }
+
+    #[tokio::test]
+    async fn a_file_that_was_truncated_and_rotated_unseen_is_found_by_who_knew_what_it_had() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.log");
+        fs::write(&path, "as it was\n".repeat(50)).unwrap();
+        let access = Arc::new(Access::new([directory.path()]).unwrap());
+        let log = access.locate(path.as_os_str().as_bytes()).unwrap();
+        let file = LogFile::new(access.open(&log).unwrap());
+        let wanted = Generation::new(file.identity(), 7, &file.head().unwrap());
+        let empty = Generation::new(file.identity(), 7, b"");
+        fs::rename(&path, directory.path().join("a.log.1")).unwrap();
+        let find = async |wanted, received| {
+            let follower = Follower::new(Arc::clone(&access), log.clone(), 7, BROADCAST_MESSAGES);
+            let found = Arc::new(follower).find_other_content(wanted, received).await;
+            found.map(|reader| (reader.from, reader.span().generation.is(&wanted)))
+        };
+        let other = Some((Offset(0), false));
+        assert_eq!(find(wanted, Some(Offset(500))).await, None, "it is the same");
+        assert_eq!(find(empty, None).await, None, "nothing proves what it is");
+        assert_eq!(find(empty, Some(Offset(0))).await, other, "all of it is new");
+        assert_eq!(find(wanted, Some(Offset(501))).await, other, "it is shorter now");
+        fs::write(directory.path().join("a.log.1"), "as it is\n".repeat(90)).unwrap();
+        for received in [None, Some(Offset(500))] {
+            assert_eq!(find(wanted, received).await, other, "it begins otherwise");
+        }
+        fs::rename(directory.path().join("a.log.1"), directory.path().join("b.log")).unwrap();
+        assert_eq!(find(wanted, None).await, None, "it has no name of an old file");
     }
 }

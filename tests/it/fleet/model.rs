@@ -18,7 +18,10 @@
 //! 4. A `gap` with an end says that only of bytes that were truncated away.
 //! 5. All viewers get the last line.
 //!
-//! A `gap` without an end, which may stand where nothing is missing, is counted.
+//! A `gap` without an end, which may stand where nothing is missing, is counted. All files are there at the end,
+//! and so is their machine. So of many scripts, bytes that did not come because a gap said so are few: at
+//! most so many as there are in [`ANNOUNCED_PART_MAX`] of all that was written. It may happen where fewer than 64
+//! bytes of a file had come before its machine was out of reach: nothing proves then which file it was.
 //!
 //! `TAILCAST_SEED=n` runs one script, as often as `TAILCAST_SEEDS` says; alone, `TAILCAST_SEEDS=n` runs `n`
 //! scripts, with `TAILCAST_FROM=n` from that seed on. `TAILCAST_AT_ONCE=n` sets how many run at once, and
@@ -51,6 +54,10 @@ const STEPS: u64 = 60;
 const AT_ONCE: usize = 24;
 /// After the last line a viewer has it within this time.
 const END_TIME_MAX: Duration = Duration::from_secs(60);
+/// The part of what was written that a gap may announce to all viewers together, and of how many scripts
+/// this is expected: one that announces a long line is much of a few.
+const ANNOUNCED_PART_MAX: f64 = 0.05;
+const ANNOUNCED_SEEDS_MIN: usize = 100;
 const LAST_LINE: &[u8] = b"the last line\n";
 
 /// What became of a script.
@@ -77,11 +84,7 @@ async fn run(seed: u64) -> Option<Outcome> {
     // A viewer that comes after a rotation is not given what was written before it.
     let all_begun = Arc::clone(&world.streams_begun);
     let all_begun = tokio::time::timeout(END_TIME_MAX, all_begun.acquire_many(3)).await;
-    assert!(
-        all_begun.is_ok(),
-        "not all streams have begun; the agent said: {:?}",
-        world.agent.map(|agent| agent.said())
-    );
+    assert!(all_begun.is_ok(), "seed {seed}: not all streams have begun; {}", world.said());
     for _ in 0..setting("TAILCAST_STEPS").unwrap_or(STEPS) {
         world.step().await;
     }
@@ -104,10 +107,11 @@ async fn run(seed: u64) -> Option<Outcome> {
                     world.tell(&format!("note: viewer {nth}: {note}"));
                 }
                 connections += watcher.connections;
-                for piece in &watcher.pieces {
-                    let Piece { why, generation, from, bytes, gaps } = piece;
+                for (of, piece) in watcher.pieces.iter().enumerate() {
+                    let Piece { why, generation, from, bytes, gaps, at, connection } = piece;
                     world.tell(&format!(
-                        "viewer {nth}: {why} {generation} {from}..{} {gaps:?}",
+                        "viewer {nth}, piece {of}: at {:.3} over connection {connection}: {why} {generation} {from}..{} {gaps:?}",
+                        (*at - begun).as_secs_f64(),
                         *from as usize + bytes.len()
                     ));
                 }
@@ -208,4 +212,10 @@ async fn whatever_happens_viewers_of_all_edges_get_each_byte_once() {
     let failed: Vec<u64> =
         all.iter().filter(|it| !it.faults.is_empty()).map(|it| it.seed).collect();
     assert!(failed.is_empty(), "seeds with faults: {failed:?}");
+    let (announced, bytes) = (sum(|it| it.announced_bytes), sum(|it| it.bytes));
+    let announced_max = (bytes as f64 * ANNOUNCED_PART_MAX) as usize;
+    assert!(
+        all.len() < ANNOUNCED_SEEDS_MIN || announced <= announced_max,
+        "gaps announced {announced} bytes that are there: at most {announced_max} were expected"
+    );
 }

@@ -1,8 +1,8 @@
 //! A network between programs that delays, halves, holds up and cuts what goes over it.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -14,6 +14,9 @@ use crate::servers::pace;
 
 /// The most bytes that are taken at once.
 const PIECE_BYTES: usize = 16 * 1024;
+/// So many failures are remembered.
+const FAILURES_MAX: usize = 20;
+const RETRY_INTERVAL: Duration = Duration::from_millis(20);
 
 /// A place that passes on what comes, and what is done to it.
 pub struct Proxy {
@@ -34,6 +37,19 @@ struct Weather {
     refuses: AtomicBool,
     /// Grows when all connections are cut.
     cuts: watch::Sender<u64>,
+    /// How many connections came.
+    came: AtomicU64,
+    /// Why some of them, or those to the other side, could not be had.
+    failures: Mutex<Vec<String>>,
+}
+
+impl Weather {
+    fn fail(&self, what: &str, error: &std::io::Error) {
+        let mut failures = self.failures.lock().unwrap();
+        if failures.len() < FAILURES_MAX {
+            failures.push(format!("{what}: {error}"));
+        }
+    }
 }
 
 impl Proxy {
@@ -47,6 +63,8 @@ impl Proxy {
             holds: watch::channel(false).0,
             refuses: AtomicBool::new(false),
             cuts: watch::channel(0).0,
+            came: AtomicU64::new(0),
+            failures: Mutex::default(),
         });
         let accepting = tokio::spawn(accept(listener, port, Arc::clone(&weather)));
         Self { port: own, weather, accepting }
@@ -81,6 +99,13 @@ impl Proxy {
         self.weather.cuts.send_modify(|cuts| *cuts += 1);
     }
 
+    /// What became of the connections, in words.
+    pub fn said(&self) -> String {
+        let Weather { came, failures, .. } = &*self.weather;
+        let (came, failures) = (came.load(Ordering::Relaxed), failures.lock().unwrap());
+        format!("a proxy of {came} connections with the failures {failures:?}")
+    }
+
     /// Lets everything through again.
     pub fn heal(&self) {
         self.delay(Duration::ZERO);
@@ -99,7 +124,16 @@ impl Drop for Proxy {
 
 async fn accept(listener: TcpListener, port: u16, weather: Arc<Weather>) {
     loop {
-        let Ok((client, _)) = listener.accept().await else { continue };
+        let client = match listener.accept().await {
+            Ok((client, _)) => client,
+            Err(error) => {
+                // There are too many descriptors, maybe.
+                weather.fail("accept", &error);
+                pace(RETRY_INTERVAL).await;
+                continue;
+            }
+        };
+        weather.came.fetch_add(1, Ordering::Relaxed);
         if weather.refuses.load(Ordering::Relaxed) {
             continue;
         }
@@ -107,7 +141,10 @@ async fn accept(listener: TcpListener, port: u16, weather: Arc<Weather>) {
         tokio::spawn(async move {
             let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
             let mut cuts = weather.cuts.subscribe();
-            let Ok(server) = TcpStream::connect(address).await else { return };
+            let server = match TcpStream::connect(address).await {
+                Ok(server) => server,
+                Err(error) => return weather.fail("connect", &error),
+            };
             for socket in [&client, &server] {
                 socket.set_nodelay(true).ok();
                 // What was not sent is lost, and the other side hears it at once.

@@ -80,7 +80,7 @@ pub(super) fn judge(pieces: &[Piece], epochs: &[Epoch]) -> Verdict {
             if gaps.iter().any(says) {
                 verdict.announced_bytes += end - begin;
                 verdict.notes.push(format!(
-                    "{begin}..{end} of epoch {at} did not come between epoch {epoch}{} and `{}` to epoch {found}: a gap says so",
+                    "{begin}..{end} of epoch {at} did not come between epoch {epoch}{} and piece {nth}, `{}` to epoch {found}: a gap says so",
                     if epochs[epoch].is_truncated { ", which was truncated," } else { "" },
                     piece.why
                 ));

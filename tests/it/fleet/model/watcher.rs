@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tokio::sync::{Semaphore, watch};
@@ -27,6 +27,10 @@ pub(super) struct Piece {
     pub(super) bytes: Vec<u8>,
     /// What was said to be missing before it; None for a gap without an end.
     pub(super) gaps: Vec<Option<(u64, u64)>>,
+    /// When it began.
+    pub(super) at: Instant,
+    /// Which connection of the viewer it came over.
+    pub(super) connection: usize,
 }
 
 /// A viewer, and all that it got.
@@ -50,7 +54,8 @@ impl Watcher {
     fn begin(&mut self, why: String, generation: &Value, from: u64) {
         let generation = generation.as_str().unwrap().to_owned();
         let gaps = std::mem::take(&mut self.gaps);
-        self.pieces.push(Piece { why, generation, from, bytes: Vec::new(), gaps });
+        let (bytes, at, connection) = (Vec::new(), Instant::now(), self.connections);
+        self.pieces.push(Piece { why, generation, from, bytes, gaps, at, connection });
     }
 
     fn has_last_line(&self) -> bool {

@@ -97,8 +97,27 @@ impl World {
         writeln!(told, "{:8.3} {what}", self.begun.elapsed().as_secs_f64()).unwrap();
     }
 
+    /// What everybody has said, and what went over the network, for a script that does not even begin.
+    pub(super) fn said(&self) -> String {
+        let mut said = self.told.lock().unwrap().clone();
+        let agent = self.agent.as_ref().map(Agent::said).unwrap_or_default();
+        let (way, nats) = (self.agent_way.said(), self.nats.said());
+        writeln!(said, "the agent, over {way}, said:\n{agent}\nthe broker said:\n{nats}").unwrap();
+        for (at, edge) in self.edges.iter().enumerate() {
+            let program = edge.program.as_ref().map(Program::said).unwrap_or_default();
+            writeln!(said, "edge {at}, over {}, said:\n{program}", edge.way.said()).unwrap();
+        }
+        said
+    }
+
     fn start_agent(&mut self) {
-        let agent = Agent::begin(&self.agent_way.url(), HOST, self.logs.path(), &[]);
+        let url = self.agent_way.url();
+        let mut agent = Agent::command(&url, HOST, self.logs.path(), &[]);
+        if std::env::var_os("TAILCAST_TEST_LOG").is_none() {
+            // What it does until it is connected is wanted when it is not.
+            agent.env("TAILCAST_LOG", "tailcast=debug,warn,async_nats=off");
+        }
+        let agent = Agent::spawn(&mut agent);
         (self.agent, self.is_agent_stopped) = (Some(agent), false);
     }
 
