@@ -127,7 +127,10 @@ impl Follower {
 
     fn seek_rotated_once(&self, generation: Generation, offset: Offset) -> Sought<SpanReader> {
         let (access, log) = (&self.access, &self.log);
-        let last = self.timeline().last_of(generation);
+        let last = {
+            let timeline = self.timeline();
+            timeline.last_of(generation).or_else(|| timeline.rotated(generation).cloned())
+        };
         // Who asks may have heard of it when fewer bytes were there to be signed.
         let generation = match &last {
             Some(last) => last.signed(),
@@ -403,6 +406,36 @@ mod tests {
         let recalled = empty.signed_by(&head);
         told.recall(RememberedFile::told(recalled, Fingerprint::at(Offset(350))));
         assert!(finds(&told));
+    }
+
+    #[test]
+    fn a_file_that_was_found_and_closed_is_found_again_by_who_heard_of_it_when_it_was_empty() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.log");
+        fs::write(&path, "now\n").unwrap();
+        let old = directory.path().join("a.log.1");
+        let access = Arc::new(Access::new([directory.path()]).unwrap());
+        let log = access.locate(path.as_os_str().as_bytes()).unwrap();
+        for lines in [50, 5] {
+            fs::write(&old, "a line\n".repeat(lines)).unwrap();
+            let open = || {
+                let old = access.locate(old.as_os_str().as_bytes()).unwrap();
+                LogFile::new(access.open(&old).unwrap())
+            };
+            let empty = Generation::new(open().identity(), 7, b"");
+            let follower = Follower::new(Arc::clone(&access), log.clone(), 7, BROADCAST_MESSAGES);
+            follower.recall(RememberedFile::told(empty, Fingerprint::at(Offset(0))));
+            let found = follower.take_in(None, Offset(0), open()).unwrap();
+            assert!(found.span().generation.is(&empty), "the file that comes next");
+            drop(found);
+            follower.timeline().prune();
+            assert!(follower.timeline().find(empty, Offset(0)).is_none(), "it is closed");
+            let sought = follower.seek_rotated(empty, Offset(0));
+            assert!(
+                matches!(sought, Sought::Found(reader) if reader.span().generation.is(&empty)),
+                "{lines} lines"
+            );
+        }
     }
 
     #[tokio::test]
