@@ -24,6 +24,7 @@ use crate::mirror::{
 };
 use follow::Following;
 use hosts::Hosts;
+use place::Scans;
 
 /// How many events of a log may wait for its mirror.
 const EVENTS_AHEAD: usize = 4;
@@ -34,6 +35,7 @@ const ANSWER_TIME_MAX: Duration = Duration::from_secs(2);
 pub struct Edge {
     broker: Broker,
     hosts: Arc<Hosts>,
+    scans: Arc<Scans>,
     ended: CancellationToken,
     _ends_with_this: DropGuard,
 }
@@ -53,7 +55,8 @@ impl Edge {
         let listening = Arc::clone(&hosts).listen();
         let until = ended.clone();
         tokio::spawn(async move { until.run_until_cancelled(listening).await });
-        Self { broker, hosts, _ends_with_this: ended.clone().drop_guard(), ended }
+        let scans = Arc::default();
+        Self { broker, hosts, scans, _ends_with_this: ended.clone().drop_guard(), ended }
     }
 }
 
@@ -92,7 +95,13 @@ impl Remote for Edge {
             });
             return receiver;
         };
-        let following = Following::new(self.broker.clone(), &self.hosts, host, &log.path, events);
+        let following = Following::new(
+            (self.broker.clone(), Arc::clone(&self.scans)),
+            &self.hosts,
+            host,
+            &log.path,
+            events,
+        );
         let until = self.ended.clone();
         tokio::spawn(async move { until.run_until_cancelled(following.run(from)).await });
         receiver
@@ -104,11 +113,12 @@ impl Remote for Edge {
         generation: &Generation,
         range: Range<u64>,
     ) -> BoxFuture<'static, Result<Fetched, FetchError>> {
-        let (broker, generation) = (self.broker.clone(), *generation);
+        let (broker, scans) = (self.broker.clone(), Arc::clone(&self.scans));
+        let generation = *generation;
         let (host, path) = (log.host.parse::<HostName>(), Arc::clone(&log.path));
         Box::pin(async move {
             let Ok(host) = host else { return Err(FetchError::Refused) };
-            fetch::fetch(&broker, &host, &path, &generation, range).await
+            fetch::fetch((&broker, &scans), &host, &path, &generation, range).await
         })
     }
 
@@ -117,11 +127,12 @@ impl Remote for Edge {
         log: &RemoteName,
         generation: &Generation,
     ) -> BoxFuture<'static, Result<Fetched, FetchError>> {
-        let (broker, generation) = (self.broker.clone(), *generation);
+        let (broker, scans) = (self.broker.clone(), Arc::clone(&self.scans));
+        let generation = *generation;
         let (host, path) = (log.host.parse::<HostName>(), Arc::clone(&log.path));
         Box::pin(async move {
             let Ok(host) = host else { return Err(FetchError::Refused) };
-            fetch::ending(&broker, &host, &path, &generation).await
+            fetch::ending((&broker, &scans), &host, &path, &generation).await
         })
     }
 

@@ -7,10 +7,10 @@ use bytes::{Bytes, BytesMut};
 use tokio::time::sleep;
 
 use crate::broker::ask::{Answer, Denial, PastFile, Request};
-use crate::broker::edge::place::{self, Placed};
+use crate::broker::edge::place::{self, Placed, Scans};
 use crate::broker::message::Content;
 use crate::broker::names::{self, HostName};
-use crate::broker::nats::{Broker, StreamFailure};
+use crate::broker::nats::{Broker, StreamFailure, StreamState};
 use crate::log::{Generation, Offset};
 use crate::mirror::remote::FETCH_BYTES_MAX;
 use crate::mirror::{FetchError, Fetched, RemotePast, RemotePosition};
@@ -23,7 +23,7 @@ const BUSY_PAUSE: Duration = Duration::from_millis(200);
 
 /// Bytes of a generation.
 pub(super) async fn fetch(
-    broker: &Broker,
+    (broker, scans): (&Broker, &Scans),
     host: &HostName,
     path: &[u8],
     generation: &Generation,
@@ -32,14 +32,16 @@ pub(super) async fn fetch(
     let end = range.end.min(range.start.saturating_add(FETCH_BYTES_MAX));
     let range = range.start..end.max(range.start);
     match ask(broker, host, path, generation, range.clone(), false).await {
-        Err(failure) => fetch_otherwise(broker, host, path, generation, range, failure).await,
+        Err(failure) => {
+            fetch_otherwise((broker, scans), host, path, generation, range, failure).await
+        }
         fetched => fetched,
     }
 }
 
 /// How long a generation is, and which one came after it.
 pub(super) async fn ending(
-    broker: &Broker,
+    (broker, scans): (&Broker, &Scans),
     host: &HostName,
     path: &[u8],
     generation: &Generation,
@@ -48,7 +50,8 @@ pub(super) async fn ending(
         // An agent that was started since may not know what came next, nor how long a generation was that
         // is gone. The stream may.
         Ok(fetched) if !fetched.next.is_some_and(|next| next.is_direct) => {
-            let read = read_stream(broker, &names::log(host, path), path, generation, 0..0).await;
+            let read =
+                read_stream((broker, scans), &names::log(host, path), path, generation, 0..0).await;
             Ok(match read {
                 Ok(Some(read)) => Fetched {
                     size: fetched.size.max(read.size),
@@ -58,14 +61,16 @@ pub(super) async fn ending(
                 Ok(None) | Err(_) => fetched,
             })
         }
-        Err(failure) => fetch_otherwise(broker, host, path, generation, 0..0, failure).await,
+        Err(failure) => {
+            fetch_otherwise((broker, scans), host, path, generation, 0..0, failure).await
+        }
         fetched => fetched,
     }
 }
 
 /// The same where the agent does not give it. The stream may outlive the file, and the machine.
 async fn fetch_otherwise(
-    broker: &Broker,
+    (broker, scans): (&Broker, &Scans),
     host: &HostName,
     path: &[u8],
     generation: &Generation,
@@ -76,7 +81,7 @@ async fn fetch_otherwise(
         return Err(failure);
     }
     let subject = names::log(host, path);
-    let read = read_stream(broker, &subject, path, generation, range.clone()).await;
+    let read = read_stream((broker, scans), &subject, path, generation, range.clone()).await;
     from_either(read, failure, &range)
 }
 
@@ -187,7 +192,7 @@ pub(super) async fn past(
 
 /// The bytes, or the first of them, if the stream has these. An error where it cannot be read now.
 async fn read_stream(
-    broker: &Broker,
+    (broker, scans): (&Broker, &Scans),
     subject: &str,
     path: &[u8],
     generation: &Generation,
@@ -200,7 +205,7 @@ async fn read_stream(
     let end = last.as_ref().and_then(|last| last.content.end());
     let wanted = RemotePosition { generation: *generation, offset: Offset(range.start) };
     let Some((last, end)) = last.zip(end).filter(|(_, end)| end.generation.is(generation)) else {
-        return read_pieces(broker, subject, path, wanted, range.end, first).await;
+        return read_pieces((broker, scans), subject, path, wanted, range.end, &state).await;
     };
     let size = end.offset.0;
     let mut part = Part::new(wanted, range.end.min(size));
@@ -226,14 +231,14 @@ fn lacking<T>(said: Result<T, StreamFailure>) -> Result<Option<T>, StreamFailure
 
 /// The same for a generation that is not the last one.
 async fn read_pieces(
-    broker: &Broker,
+    (broker, scans): (&Broker, &Scans),
     subject: &str,
     path: &[u8],
     wanted: RemotePosition,
     end: u64,
-    first: u64,
+    state: &StreamState,
 ) -> Result<Option<Fetched>, StreamFailure> {
-    let pieces = place::pieces(broker, subject, path, &wanted.generation, first).await?;
+    let pieces = place::pieces(broker, scans, subject, path, &wanted.generation, state).await?;
     let (Some(size), next) = (pieces.size, pieces.next) else { return Ok(None) };
     let mut part = Part::new(wanted, end.min(size));
     for piece in pieces.all {

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use crate::broker::ask::{Answer, Request};
 use crate::broker::edge::ANSWER_TIME_MAX;
 use crate::broker::edge::hosts::Hosts;
-use crate::broker::edge::place::{self, Placed, placed};
+use crate::broker::edge::place::{self, Placed, Scans, placed};
 use crate::broker::edge::reach::{Interest, There};
 use crate::broker::message::Content;
 use crate::broker::names::{self, HostName};
@@ -38,6 +38,7 @@ struct Unwanted;
 /// One log that is followed.
 pub(super) struct Following {
     broker: Broker,
+    scans: Arc<Scans>,
     host: HostName,
     path: Arc<[u8]>,
     subject: String,
@@ -93,7 +94,7 @@ impl Start {
 
 impl Following {
     pub(super) fn new(
-        broker: Broker,
+        (broker, scans): (Broker, Arc<Scans>),
         hosts: &Arc<Hosts>,
         host: HostName,
         path: &Arc<[u8]>,
@@ -114,6 +115,7 @@ impl Following {
             asks_place: None,
             is_failure_told: false,
             broker,
+            scans,
             host,
             events,
             interest,
@@ -290,7 +292,8 @@ impl Following {
     /// Where the stream goes on behind a position in a generation that is not the last one.
     async fn start_in_earlier(&self, wanted: RemotePosition, state: &StreamState) -> Option<Start> {
         let Self { broker, subject, path, .. } = self;
-        let pieces = place::pieces(broker, subject, path, &wanted.generation, state.first).await;
+        let (scans, generation) = (&self.scans, &wanted.generation);
+        let pieces = place::pieces(broker, scans, subject, path, generation, state).await;
         let pieces = pieces.ok()?;
         let size = pieces.size?;
         let after = pieces.all.iter().find(|piece| piece.range.end > wanted.offset.0);

@@ -1,18 +1,24 @@
 //! Finds the message of a stream that has a position of a log.
 
+use std::collections::VecDeque;
 use std::ops::Range;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use parking_lot::Mutex;
 use tokio::time::{Instant, timeout_at};
 
+use crate::broker::fields::Fields;
 use crate::broker::message::{self, Content, Message};
-use crate::broker::nats::{Broker, Ended, From, Stored, StreamFailure};
+use crate::broker::nats::{Broker, Ended, From, Stored, StreamFailure, StreamState};
 use crate::log::Generation;
 use crate::log::mirrored::Successor;
 use crate::mirror::RemotePosition;
 
-/// All messages of a log are looked through for so long at most.
+/// Messages of a log are looked through for so long at most before whoever waits is told so.
 const SCAN_TIME_MAX: Duration = Duration::from_secs(3);
+/// Of so many generations it is kept what was found, if these are not more messages together.
+const SCANS_MAX: usize = 16;
+const SCANNED_PIECES_MAX: usize = 128 * 1024;
 /// So many messages that say nothing of a generation may stand between two of it: late bytes of the
 /// one before, and that there is nothing to follow.
 const OTHERS_MAX: usize = 8;
@@ -113,14 +119,14 @@ pub(super) async fn find(
 }
 
 /// A message that has a part of a generation.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Piece {
     pub(super) sequence: u64,
     pub(super) range: Range<u64>,
 }
 
 /// What the stream has of one generation.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Pieces {
     /// Its messages, in their order.
     pub(super) all: Vec<Piece>,
@@ -130,39 +136,164 @@ pub(super) struct Pieces {
     pub(super) next: Option<Successor>,
 }
 
-/// The messages of a generation from a sequence on, by their headers. Nothing where there are none, or
-/// too many messages of the log to look through all of them. An error where the broker does not give them
-/// now: it may have some.
+impl Pieces {
+    /// Takes what the headers of a message say of a generation.
+    fn take(&mut self, sequence: u64, fields: &Fields, path: &[u8], generation: &Generation) {
+        let has_size = |size: Option<u64>, end: u64| Some(size.map_or(end, |size| size.max(end)));
+        if let Some((at, end)) = message::place(fields, path)
+            && at.generation.is(generation)
+        {
+            self.size = has_size(self.size, end.0);
+            self.all.push(Piece { sequence, range: at.offset.0..end.0 });
+        }
+        if let Some((before, next)) = message::succession(fields, path)
+            && before.generation.is(generation)
+        {
+            self.size = has_size(self.size, before.offset.0);
+            self.next = Some(Successor { generation: next, is_direct: true });
+        }
+    }
+}
+
+/// How far the messages of logs were looked through for a generation. A log that has very many is looked
+/// through in parts, and no message is looked at again for each piece of the generation.
+#[derive(Debug, Default)]
+pub(super) struct Scans(Mutex<VecDeque<Scan>>);
+
+#[derive(Clone, Debug, PartialEq)]
+struct Scan {
+    subject: String,
+    generation: Generation,
+    /// When the stream was made.
+    created: SystemTime,
+    /// The sequence of the first message that was not looked at.
+    next: u64,
+    found: Pieces,
+}
+
+impl Scans {
+    /// The scan for a generation as it stands. Nobody else goes on with it meanwhile.
+    fn take(&self, subject: &str, generation: &Generation, state: &StreamState) -> Scan {
+        let is_it = |scan: &Scan| {
+            scan.subject == subject
+                && scan.generation.is(generation)
+                && scan.created == state.created
+        };
+        let mut scans = self.0.lock();
+        let known = scans.iter().position(is_it).and_then(|at| scans.remove(at));
+        drop(scans);
+        let mut scan = known.unwrap_or_else(|| Scan {
+            subject: subject.to_owned(),
+            generation: *generation,
+            created: state.created,
+            next: state.first,
+            found: Pieces::default(),
+        });
+        // The others are not in the stream any more.
+        scan.found.all.retain(|piece| piece.sequence >= state.first);
+        scan.next = scan.next.max(state.first);
+        scan
+    }
+
+    fn put(&self, scan: Scan) {
+        let mut scans = self.0.lock();
+        scans.push_back(scan);
+        let are_too_many = |scans: &VecDeque<Scan>| {
+            let pieces: usize = scans.iter().map(|scan| scan.found.all.len()).sum();
+            scans.len() > 1 && (scans.len() > SCANS_MAX || pieces > SCANNED_PIECES_MAX)
+        };
+        while are_too_many(&scans) {
+            scans.pop_front();
+        }
+    }
+}
+
+/// The messages of a generation that the stream has, by their headers. An error where the broker does not
+/// give them now, or there are too many messages of the log to look through all of them at once: the
+/// stream may have some. Who asks again goes on where this one got to.
 pub(super) async fn pieces(
     broker: &Broker,
+    scans: &Scans,
     subject: &str,
     path: &[u8],
     generation: &Generation,
-    from: u64,
+    state: &StreamState,
 ) -> Result<Pieces, StreamFailure> {
+    let mut scan = scans.take(subject, generation, state);
+    let scanned = look_on(broker, path, &mut scan).await;
+    let found = scanned.map(|()| scan.found.clone());
+    scans.put(scan);
+    found
+}
+
+async fn look_on(broker: &Broker, path: &[u8], scan: &mut Scan) -> Result<(), StreamFailure> {
     let until = Instant::now() + SCAN_TIME_MAX;
-    let mut pieces = Pieces::default();
     let ended = |Ended(why)| StreamFailure::Away(why);
-    let mut consumer = broker.consume(subject, From::Headers(from)).await.map_err(ended)?;
-    for nth in 0..consumer.pending() {
-        let stored = match timeout_at(until, consumer.next()).await {
-            Ok(next) => next.map_err(ended)?,
-            Err(_) if nth == 0 => return Err(StreamFailure::Away("it gives nothing".to_owned())),
-            Err(_) => return Ok(Pieces::default()),
-        };
-        let has_size = |size: Option<u64>, end: u64| Some(size.map_or(end, |size| size.max(end)));
-        if let Some((at, end)) = message::place(&stored.fields, path)
-            && at.generation.is(generation)
-        {
-            pieces.size = has_size(pieces.size, end.0);
-            pieces.all.push(Piece { sequence: stored.sequence, range: at.offset.0..end.0 });
+    let mut consumer =
+        broker.consume(&scan.subject, From::Headers(scan.next)).await.map_err(ended)?;
+    for _ in 0..consumer.pending() {
+        let late = |_| StreamFailure::Away(format!("not all came within {SCAN_TIME_MAX:?}"));
+        let stored = timeout_at(until, consumer.next()).await.map_err(late)?.map_err(ended)?;
+        scan.found.take(stored.sequence, &stored.fields, path, &scan.generation);
+        scan.next = stored.sequence + 1;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::Offset;
+    use crate::log::access::Identity;
+
+    fn generation(inode: u64) -> Generation {
+        Generation::new(Identity { device: 1, inode }, 1, b"")
+    }
+
+    fn state(made: u64, first: u64) -> StreamState {
+        let created = SystemTime::UNIX_EPOCH + Duration::from_secs(made);
+        StreamState { created, first, last: 99 }
+    }
+
+    /// The scan after messages of three bytes with the sequences up to `last`.
+    fn looked(scans: &Scans, of: u64, state: &StreamState, last: u64) -> Scan {
+        let mut scan = scans.take("log", &generation(of), state);
+        for sequence in scan.next..=last {
+            let at = RemotePosition { generation: generation(of), offset: Offset(3 * sequence) };
+            let (bytes, written) = ("abc".into(), SystemTime::UNIX_EPOCH);
+            let content = Content::Bytes { at, bytes, written };
+            let (fields, _) = Message { path: b"/x".to_vec(), content }.encode();
+            scan.found.take(sequence, &fields, b"/x", &generation(of));
+            scan.next = sequence + 1;
         }
-        if let Some((before, next)) = message::succession(&stored.fields, path)
-            && before.generation.is(generation)
-        {
-            pieces.size = has_size(pieces.size, before.offset.0);
-            pieces.next = Some(Successor { generation: next, is_direct: true });
+        scans.put(scan.clone());
+        scan
+    }
+
+    #[test]
+    fn a_scan_goes_on_where_it_got_to_without_what_the_stream_has_dropped() {
+        let scans = Scans::default();
+        assert_eq!(looked(&scans, 1, &state(1, 5), 7).found.all.len(), 3);
+        let scan = scans.take("log", &generation(1), &state(1, 7));
+        let first = scan.found.all.first().cloned();
+        assert_eq!((scan.next, scan.found.size), (8, Some(24)));
+        assert_eq!(first, Some(Piece { sequence: 7, range: 21..24 }));
+        scans.put(scan);
+        // Others have their own, and so has a stream that was made anew.
+        for (subject, of, made) in [("log", 2, 1), ("other", 1, 1), ("log", 1, 2)] {
+            let scan = scans.take(subject, &generation(of), &state(made, 3));
+            assert_eq!((scan.next, scan.found), (3, Pieces::default()));
         }
     }
-    Ok(pieces)
+
+    #[test]
+    fn what_is_known_of_scans_is_bounded_and_the_last_one_stays() {
+        let scans = Scans::default();
+        for of in 0..3 * SCANS_MAX as u64 {
+            looked(&scans, of, &state(1, 1), 1);
+        }
+        assert_eq!(scans.0.lock().len(), SCANS_MAX);
+        let many = looked(&scans, 1, &state(1, 1), SCANNED_PIECES_MAX as u64 + 1);
+        assert_eq!(*scans.0.lock(), [many]);
+    }
 }
