@@ -4,6 +4,8 @@
 //! begins where and why one began on the machine. Where the machine has been out of reach, the follower
 //! is told how long the file is now, and viewers read what they have missed.
 
+mod together;
+
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -16,12 +18,15 @@ use crate::log::file::{CHUNK_BYTES_MAX, LogFile};
 use crate::log::fingerprint::{FINGERPRINT_BYTES, Fingerprint};
 use crate::log::follower::events::FileEvent;
 use crate::log::position::SIGNATURE_BYTES_MAX;
-use crate::log::timeline::{Reason, WaitReason};
+use crate::log::timeline::{Head, Reason, WaitReason};
 use crate::log::{Generation, Offset, blocking};
+use crate::mirror::feed::together::{Together, together};
 use crate::mirror::logs::{Logs, bring_head, mirrored, patiently};
 use crate::mirror::remote::{FetchError, Fetched, RemoteEvent, RemoteName, RemotePosition};
 use crate::mirror::spool::SpoolFile;
 
+/// So many events that wait are heard at once. Their bytes are written to the disk in one call.
+const TOGETHER_MAX: usize = 4;
 /// So many generations are sought that a log had while its machine was away.
 const BETWEEN_MAX: usize = 64;
 
@@ -69,6 +74,27 @@ impl Present {
         }
     }
 
+    /// Publishes bytes, as far as that has not happened.
+    fn publish(
+        &mut self,
+        start: u64,
+        bytes: Bytes,
+        written: SystemTime,
+        head: Head,
+        events: &mut Vec<FileEvent>,
+    ) {
+        let seen = usize::try_from(self.end.saturating_sub(start)).unwrap_or(usize::MAX);
+        let mut rest = bytes.slice(seen.min(bytes.len())..);
+        let mut start = Offset(start + (bytes.len() - rest.len()) as u64);
+        while !rest.is_empty() {
+            let bytes = rest.split_to(rest.len().min(CHUNK_BYTES_MAX));
+            let end = start.plus(bytes.len());
+            events.push(FileEvent::Bytes { start, bytes, written, head });
+            start = end;
+            self.end = end.0;
+        }
+    }
+
     /// Publishes that there are bytes up to here, if that is not known.
     fn extend_to(&mut self, end: u64, events: &mut Vec<FileEvent>) {
         if end > self.end {
@@ -96,15 +122,20 @@ impl Pump {
         mut heard: mpsc::Receiver<RemoteEvent>,
         follower: mpsc::Sender<Vec<FileEvent>>,
     ) {
+        let mut waiting = Vec::with_capacity(TOGETHER_MAX);
         loop {
-            let event = tokio::select! {
-                event = heard.recv() => event,
+            let count = tokio::select! {
+                count = heard.recv_many(&mut waiting, TOGETHER_MAX) => count,
                 () = follower.closed() => return,
             };
-            let Some(event) = event else { return };
-            let events = self.hear(event).await;
-            if !events.is_empty() && follower.send(events).await.is_err() {
+            if count == 0 {
                 return;
+            }
+            for event in together(waiting.drain(..)) {
+                let events = self.hear_together(event).await;
+                if !events.is_empty() && follower.send(events).await.is_err() {
+                    return;
+                }
             }
         }
     }
@@ -124,6 +155,10 @@ impl Pump {
 
     /// What is published for an event.
     pub(super) async fn hear(&mut self, event: RemoteEvent) -> Vec<FileEvent> {
+        self.hear_together(Together { event, more: Vec::new() }).await
+    }
+
+    async fn hear_together(&mut self, Together { event, more }: Together) -> Vec<FileEvent> {
         tracing::trace!(log = ?self.name, ?event, "heard");
         let mut events = Vec::new();
         match event {
@@ -143,7 +178,8 @@ impl Pump {
                 self.turn(at, reason, size, before, &mut events).await
             }
             RemoteEvent::Bytes { at, bytes, written } => {
-                self.bytes(at, bytes, written, &mut events).await
+                let all = std::iter::once((bytes, written)).chain(more).collect();
+                self.bytes(at, all, &mut events).await
             }
             RemoteEvent::Gap { from, to } => {
                 if let Some(present) = self.present.as_mut().filter(|it| it.is(&from.generation)) {
@@ -400,11 +436,11 @@ impl Pump {
         all
     }
 
+    /// Keeps and publishes bytes, of which each part follows the one before it.
     async fn bytes(
         &mut self,
         at: RemotePosition,
-        bytes: Bytes,
-        written: SystemTime,
+        all: Vec<(Bytes, SystemTime)>,
         events: &mut Vec<FileEvent>,
     ) -> io::Result<()> {
         if !self.present.as_ref().is_some_and(|it| it.is(&at.generation)) {
@@ -412,13 +448,17 @@ impl Pump {
         }
         self.go_on(events);
         let Some(present) = &mut self.present else { return Ok(()) };
-        let start = at.offset.0;
-        self.logs.fed.add(bytes.len());
-        let (kept, keep) = (Arc::clone(&present.kept), bytes.clone());
-        let generation = at.generation;
+        self.logs.fed.add(all.iter().map(|(bytes, _)| bytes.len()).sum());
+        let (kept, keep, generation) = (Arc::clone(&present.kept), all.clone(), at.generation);
         let keeping = blocking::run(0, move || {
-            kept.hear(&generation, start + keep.len() as u64, Some(written));
-            (kept.keep(start, &keep, Some(written)), kept.head())
+            let (mut start, mut kept_all) = (at.offset.0, Ok(()));
+            for (bytes, written) in keep {
+                let end = start + bytes.len() as u64;
+                kept.hear(&generation, end, Some(written));
+                kept_all = kept_all.and(kept.keep(start, &bytes, Some(written)));
+                start = end;
+            }
+            (kept_all, kept.head())
         });
         let Some((keeping, head)) = keeping.await else {
             return Err(io::ErrorKind::Interrupted.into());
@@ -427,15 +467,11 @@ impl Pump {
             // A later read of the file fetches them again.
             tracing::warn!(log = ?self.name, %error, "cannot keep what its machine tells");
         }
-        let seen = usize::try_from(present.end.saturating_sub(start)).unwrap_or(usize::MAX);
-        let mut rest = bytes.slice(seen.min(bytes.len())..);
-        let mut start = Offset(start + (bytes.len() - rest.len()) as u64);
-        while !rest.is_empty() {
-            let bytes = rest.split_to(rest.len().min(CHUNK_BYTES_MAX));
-            let end = start.plus(bytes.len());
-            events.push(FileEvent::Bytes { start, bytes, written, head });
+        let mut start = at.offset.0;
+        for (bytes, written) in all {
+            let end = start + bytes.len() as u64;
+            present.publish(start, bytes, written, head, events);
             start = end;
-            present.end = end.0;
         }
         Ok(())
     }
