@@ -53,7 +53,7 @@ const ANSWERS_MAX: usize = 16;
 /// How many may be prepared besides, for whoever asks again: a large file has to be unpacked first.
 const SLOW_ANSWERS_MAX: usize = 64;
 /// How many logs may collect a whole message of bytes at a time; the others collect less.
-const LARGE_MESSAGES_MAX: usize = 16;
+const LARGE_MESSAGES_MAX: usize = 64;
 /// How often `--publish always` looks for new logs.
 const SEARCH_INTERVAL: Duration = Duration::from_secs(5);
 /// The pause before the stream is looked for again.

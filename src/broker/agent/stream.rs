@@ -84,6 +84,8 @@ impl Stream {
                 Ok((from, bytes)) => {
                     debug_assert_eq!(from, start.plus(len), "a viewer announces each other move");
                     if all.is_empty() {
+                        // Mostly there are two parts.
+                        all.reserve(len + bytes.len());
                         all.extend_from_slice(&first);
                     }
                     all.extend_from_slice(&bytes);
