@@ -78,7 +78,7 @@ impl Present {
     fn publish(
         &mut self,
         start: u64,
-        bytes: Bytes,
+        bytes: &Bytes,
         written: SystemTime,
         head: Head,
         events: &mut Vec<FileEvent>,
@@ -470,7 +470,7 @@ impl Pump {
         let mut start = at.offset.0;
         for (bytes, written) in all {
             let end = start + bytes.len() as u64;
-            present.publish(start, bytes, written, head, events);
+            present.publish(start, &bytes, written, head, events);
             start = end;
         }
         Ok(())
