@@ -87,10 +87,11 @@ impl Viewer {
     }
 }
 
-/// Writes the lines of a round, each after all viewers have received the one before.
+/// Writes the lines of a round, each after all viewers have received the one before. They are so long that
+/// the server's thread writes them to the viewers, and not that of the follower, of which nothing is counted.
 fn deliver(log: &mut File, viewers: &mut [Viewer], round: usize) {
     for number in 0..LINES {
-        let line = format!("round {round} line {number};\n");
+        let line = format!("round {round} line {number}; {}\n", "x".repeat(5000));
         log.write_all(line.as_bytes()).unwrap();
         viewers.iter_mut().for_each(|viewer| viewer.until(line.trim_end()));
     }

@@ -38,6 +38,7 @@ use crate::log::follower::events::{FileEvent, Poll};
 use crate::log::follower::rotation::RotationTracker;
 use crate::log::follower::tailed_file::{RememberedFile, TailedFile};
 use crate::log::mirrored::is_mirrored;
+use crate::log::nearby;
 use crate::log::position::Chunk;
 use crate::log::rotated::OldFiles;
 use crate::log::timeline::{OLD_FILES_MAX, Timeline, WaitReason};
@@ -59,6 +60,8 @@ pub const POLL_INTERVAL: Duration = Duration::from_millis(500);
 pub const LINGER: Duration = Duration::from_secs(3);
 /// A viewer that is more messages behind than this reads the file instead. A power of two.
 pub const BROADCAST_MESSAGES: usize = 32;
+/// A follower's thread does not itself write more than this to viewers, so that it soon can read again.
+const NEARBY_BYTES_MAX: usize = 4 * 1024;
 
 /// What is broadcast to viewers.
 #[derive(Clone, Debug)]
@@ -323,6 +326,13 @@ impl Follower {
             timeline.prune();
         }
         drop(timeline);
+        let bytes = |event: &Event| match event {
+            Event::Chunk(chunk) => chunk.bytes.len(),
+            Event::TimelineChanged => 0,
+        };
+        if events.iter().map(bytes).sum::<usize>() > NEARBY_BYTES_MAX {
+            nearby::keep_none();
+        }
         events.into_iter().for_each(|event| self.send(event));
     }
 

@@ -24,6 +24,7 @@ pub mod line_starts;
 pub mod metrics;
 pub mod mirrored;
 mod mounts;
+pub(crate) mod nearby;
 pub mod pattern;
 pub mod position;
 pub mod registry;

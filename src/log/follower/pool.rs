@@ -4,6 +4,9 @@
 //! wake queues the follower, and a thread of the pool runs it. One thread more, the timer, queues
 //! those that are due. Threads are started when they are needed and end with the last follower.
 //!
+//! A thread that has run a follower also runs a [small task](crate::log::nearby) that was woken by that,
+//! if no follower waits. What happens to the log meanwhile lets the same thread run the follower once more.
+//!
 //! A file system that hangs keeps a thread in a call. The schedule lets each device keep a few
 //! threads, and the timer starts another for each that is stuck, up to [`THREADS_MAX`] in all.
 
@@ -19,6 +22,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::log::follower::schedule::{After, DEVICE_RUNS_MAX, Id, Schedule};
+use crate::log::nearby::{self, Woken};
 
 /// At most this many threads run followers, not counting those that are stuck.
 const THREADS: usize = 2 * DEVICE_RUNS_MAX;
@@ -210,7 +214,11 @@ impl Shared {
             if let Some(id) = state.schedule.take(now) {
                 let Some(job) = state.jobs.get(&id).map(Arc::clone) else { continue };
                 let closing = state.closing;
-                let after = MutexGuard::unlocked(&mut state, || run(&job, closing));
+                let (after, woken) =
+                    MutexGuard::unlocked(&mut state, || nearby::keeping(|| run(&job, closing)));
+                if let Some(woken) = woken {
+                    run_woken(&mut state, woken, after);
+                }
                 self.finish(&mut state, id, after);
                 MutexGuard::unlocked(&mut state, || drop(job));
                 continue;
@@ -255,6 +263,12 @@ fn unpark(called: Option<Thread>) {
     }
 }
 
+/// Runs a task that a job has woken. The runtime runs it where the thread has more to do.
+fn run_woken(state: &mut MutexGuard<'_, PoolState>, woken: Woken, after: After) {
+    let is_free = matches!(after, After::At(_)) && state.schedule.is_nobody_waiting();
+    MutexGuard::unlocked(state, || if is_free { woken.run_here() } else { woken.run_in_runtime() });
+}
+
 /// Runs a job. A job that panics has ended. The pool continues.
 fn run(job: &SharedJob, closing: bool) -> After {
     let mut job = job.lock();
@@ -275,6 +289,7 @@ mod tests {
     use std::sync::mpsc::{Receiver, Sender, channel};
 
     use super::*;
+    use crate::log::nearby::IsSmall;
 
     const DEADLINE: Duration = Duration::from_secs(20);
     const HOUR: Duration = Duration::from_secs(3600);
@@ -360,6 +375,50 @@ mod tests {
         assert!(!pool.close(Duration::from_millis(10)).await, "threads are stuck");
         released.store(true, Ordering::SeqCst);
         assert!(pool.close(DEADLINE).await, "no more");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn a_small_task_that_a_job_wakes_runs_on_its_thread_unless_the_job_has_more_to_do() {
+        let (wakes, mut woken) = tokio::sync::mpsc::unbounded_channel();
+        let (names, name) = channel();
+        let small = IsSmall::default();
+        small.set(true);
+        let future = async move {
+            while woken.recv().await.is_some() {
+                names.send(thread::current().name().unwrap_or_default().to_owned()).unwrap();
+            }
+        };
+        let _task = nearby::spawn(future, small);
+        let (is_woken, has_more) = (Arc::new(AtomicBool::new(false)), Arc::default());
+        let (wakes_it, more): (_, Arc<AtomicBool>) = (Arc::clone(&is_woken), Arc::clone(&has_more));
+        let pool = Pool::new();
+        let id = pool.add_calls(1, move |closing| {
+            if closing {
+                return After::Ended;
+            }
+            if wakes_it.swap(false, Ordering::SeqCst) {
+                wakes.send(()).unwrap();
+                if more.load(Ordering::SeqCst) {
+                    return After::Now;
+                }
+            }
+            After::At(Instant::now() + HOUR)
+        });
+        let run = || {
+            is_woken.store(true, Ordering::SeqCst);
+            pool.wake(id);
+            next(&name)
+        };
+        // A task that does not wait yet is not woken.
+        let until = Instant::now() + DEADLINE;
+        while run() != "follower" {
+            assert!(Instant::now() < until, "it never runs on the follower's thread");
+        }
+        has_more.store(true, Ordering::SeqCst);
+        for _ in 0..20 {
+            assert_ne!(run(), "follower");
+        }
+        assert!(pool.close(DEADLINE).await);
     }
 
     #[tokio::test]

@@ -81,6 +81,11 @@ impl Schedule {
         self.queue.len()
     }
 
+    /// Whether no follower waits for a thread, nor for its device.
+    pub(super) fn is_nobody_waiting(&self) -> bool {
+        self.queue.is_empty() && self.devices.values().all(|device| device.parked.is_empty())
+    }
+
     /// Makes a follower run soon. Returns whether this call queued it.
     pub(super) fn wake(&mut self, id: Id) -> bool {
         let Some(entry) = self.entries.get_mut(&id) else { return false };

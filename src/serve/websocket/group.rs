@@ -15,6 +15,7 @@ use dashmap::{DashMap, Entry};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use crate::log::nearby::{self, IsSmall};
 use crate::serve::App;
 use crate::serve::metrics::Delivery;
 use crate::serve::websocket::connection::{Connection, Handback, Notice, Sent};
@@ -98,8 +99,10 @@ pub(in crate::serve) fn join(
     let changed = Notify::new();
     let group = Arc::new(BroadcastGroup { key: key.0.clone(), admission, changed });
     entry.insert(Arc::clone(&group));
+    let is_small = IsSmall::default();
     let task = GroupTask {
         members: Members::new(),
+        is_small: is_small.clone(),
         position: Some(position),
         session,
         group: Arc::clone(&group),
@@ -108,7 +111,7 @@ pub(in crate::serve) fn join(
     };
     let owner = Arc::clone(app);
     app.tasks.spawn(async move {
-        let ended = task.run().await;
+        let ended = nearby::spawn(task.run(), is_small).await;
         owner.groups.remove_if(&key, |_, group| Arc::ptr_eq(group, &ended));
     });
     Some((detached, group))
@@ -140,6 +143,8 @@ struct GroupTask {
     /// The position of all members. None in the middle of an output of several steps.
     position: Option<GroupPosition>,
     members: Members,
+    /// Whether the follower's thread may write to all members.
+    is_small: IsSmall,
     group: Arc<BroadcastGroup>,
     delivery: Delivery,
     sent: Arc<Sent>,
@@ -184,6 +189,7 @@ impl GroupTask {
                 Verdict::Decline => joining.decline(),
             }
         }
+        self.is_small.set(self.members.are_few());
         admission.is_closed = self.members.is_empty() && admission.joining.is_empty();
         !admission.is_closed
     }

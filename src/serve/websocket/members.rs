@@ -55,6 +55,11 @@ impl Members {
         self.shares.iter().all(Vec::is_empty)
     }
 
+    /// Whether they are too few for two shares, and written to before long.
+    pub(super) fn are_few(&self) -> bool {
+        self.len() < 2 * SHARE_MIN
+    }
+
     pub(super) fn push(&mut self, member: Arc<Connection>) {
         if let Some(smallest) = self.shares.iter_mut().min_by_key(|share| share.len()) {
             smallest.push(member);
