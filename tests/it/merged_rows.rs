@@ -156,7 +156,9 @@ async fn rows_of_several_logs_are_those_of_a_span_of_time() {
         let early = format!("history=1&{range}&time={}", seconds(-9000));
         let logs = format!("log={one_shifted}&log={two_shifted}");
         let found = rows(&ask(&server, &format!("{early}&count=2000&{logs}")).await);
-        assert_eq!(found.len(), expected.len(), "{early}");
+        // Of several files, an answer may have the first ones alone.
+        assert_eq!(found.first(), expected.first(), "{early}");
+        assert!(expected.starts_with(&found), "{early}");
         let late =
             ask(&server, &format!("history=1&{range}&time={}&{logs}", seconds(95_000))).await;
         assert_eq!((rows(&late).len(), &late["at_end"]), (0, &Value::Bool(true)), "{late}");
