@@ -102,18 +102,21 @@ pub struct Place<'m> {
 impl Place<'_> {
     /// At this offset.
     #[must_use]
+    #[inline]
     pub fn at(offset: u64) -> Self {
         Self { start: offset, index: 0, map: None }
     }
 
     /// So many bytes of text further on.
     #[must_use]
+    #[inline]
     pub fn plus(self, bytes: usize) -> Self {
         Self { index: self.index + bytes, ..self }
     }
 
     /// The offset.
     #[must_use]
+    #[inline]
     pub fn offset(self) -> u64 {
         match self.map {
             None => self.start.saturating_add(self.index as u64),
@@ -132,48 +135,56 @@ pub struct Text<'a> {
 impl<'a> Text<'a> {
     /// Text that is in the log as it is.
     #[must_use]
+    #[inline]
     pub fn at(offset: u64, bytes: &'a [u8]) -> Self {
         Self { bytes, place: Place::at(offset) }
     }
 
     /// Text with the map that it was decoded with; without one, it is in the log as it is.
     #[must_use]
+    #[inline]
     pub fn mapped(offset: u64, bytes: &'a [u8], map: Option<&'a OffsetMap>) -> Self {
         Self { bytes, place: Place { start: offset, index: 0, map } }
     }
 
     /// The bytes of the text.
     #[must_use]
+    #[inline]
     pub fn bytes(self) -> &'a [u8] {
         self.bytes
     }
 
     /// Whether it has no bytes.
     #[must_use]
+    #[inline]
     pub fn is_empty(self) -> bool {
         self.bytes.is_empty()
     }
 
     /// Where its first byte lies.
     #[must_use]
+    #[inline]
     pub fn place(self) -> Place<'a> {
         self.place
     }
 
     /// The offset of its first byte.
     #[must_use]
+    #[inline]
     pub fn offset(self) -> u64 {
         self.place.offset()
     }
 
     /// The offset after its last byte.
     #[must_use]
+    #[inline]
     pub fn end(self) -> u64 {
         self.place.plus(self.bytes.len()).offset()
     }
 
     /// A part of it.
     #[must_use]
+    #[inline]
     pub fn slice(self, range: Range<usize>) -> Self {
         let place = self.place.plus(range.start);
         Self { bytes: self.bytes.get(range).unwrap_or_default(), place }
@@ -181,12 +192,14 @@ impl<'a> Text<'a> {
 
     /// It without its first bytes.
     #[must_use]
+    #[inline]
     pub fn skip(self, bytes: usize) -> Self {
         self.slice(bytes..self.bytes.len())
     }
 
     /// The first of its bytes that lies at this offset or behind it; its length where none does.
     #[must_use]
+    #[inline]
     pub fn index(self, offset: u64) -> usize {
         let index = match self.place.map {
             None => usize::try_from(offset.saturating_sub(self.place.start)).unwrap_or(usize::MAX),

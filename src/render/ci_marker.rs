@@ -91,6 +91,9 @@ pub(super) fn at_line_end(line: &str) -> Option<CiMarker> {
     let line = after_timestamp(line);
     // GitHub's runner leaves out blanks before a command.
     let command = line.trim_start();
+    if !matches!(command.as_bytes().first(), Some(b':' | b'#' | b'-' | b'+' | b'~')) {
+        return None;
+    }
     if let Some(rest) = command.strip_prefix("::") {
         let end = rest.find([':', ' '])?;
         let (word, rest) = rest.split_at_checked(end)?;

@@ -105,10 +105,12 @@ impl Line {
         (self.continues, self.measured, self.is_ascii) = (false, None, None);
     }
 
+    #[inline]
     pub(super) fn row(&mut self) -> &mut Row {
         &mut self.row
     }
 
+    #[inline]
     pub(super) fn offset(&self) -> u64 {
         self.row.offset
     }
@@ -191,6 +193,7 @@ impl Line {
         }
     }
 
+    #[inline]
     pub(super) fn is_flat(&self) -> bool {
         self.cells.is_none()
     }

@@ -116,6 +116,7 @@ impl Screen {
     }
 
     /// Sets the range of bytes that are processed next.
+    #[inline]
     pub(super) fn locate(&mut self, start: u64, end: u64) {
         self.fresh = (start, end);
     }
@@ -187,6 +188,7 @@ impl Screen {
         self.dirty = usize::MAX;
     }
 
+    #[inline]
     pub(super) fn touch(&mut self, row: usize) {
         self.dirty = self.dirty.min(row);
     }
@@ -196,6 +198,7 @@ impl Screen {
         std::mem::replace(&mut self.dirty, row)
     }
 
+    #[inline]
     pub(super) fn current(&mut self) -> &mut Line {
         &mut self.lines[self.row]
     }

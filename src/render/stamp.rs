@@ -74,8 +74,13 @@ pub(super) fn is_other(line: &[u8]) -> bool {
             return true;
         }
     }
-    let Some(head) = line.get(..HEAD_BYTES_MAX) else { return false };
-    head[0].is_ascii_digit() && head[26] != b'Z' && head[27] != b'Z'
+    match line.get(..HEAD_BYTES_MAX) {
+        Some(head) => head[0].is_ascii_digit() && head[26] != b'Z' && head[27] != b'Z',
+        // The text before a colour, often with milliseconds.
+        None => line.get(..SECOND_BYTES + 4).is_some_and(|head| {
+            head[0].is_ascii_digit() && !head[SECOND_BYTES..].iter().all(u8::is_ascii_digit)
+        }),
+    }
 }
 
 /// The length of a date and a time to the second, with the point behind it.

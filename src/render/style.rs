@@ -63,6 +63,7 @@ pub(super) struct Style {
 }
 
 impl Style {
+    #[inline]
     pub(super) fn is_plain(&self) -> bool {
         *self == Self::default()
     }
@@ -82,6 +83,7 @@ impl Style {
     }
 
     /// Whether a blank in this style is visible.
+    #[inline]
     pub(super) fn paints_blanks(&self) -> bool {
         let lined = self.flags.has(Flags::STRIKE) || self.flags.has(Flags::OVERLINE);
         lined
