@@ -45,7 +45,7 @@ fn fill(path: &Path, bytes: u64, first: u64, step: u64) -> u64 {
     write_lines(path, bytes, |nth| {
         let number = first + nth * step;
         let mixed = number * 2_654_435_761;
-        let is_failed = mixed % 50 == 0;
+        let is_failed = mixed.is_multiple_of(50);
         format!(
             "{{\"time\":\"{}\",\"level\":\"{}\",\"msg\":\"{}\",\"status\":{},\"path\":\"/api/items/{number}\",\"latency\":\"{}ms\",\"user\":{{\"id\":{}}}}}\n",
             stamp(number),
