@@ -7,6 +7,8 @@
 //! - A pulling consumer notices only after tens of seconds that the broker was started anew. So a
 //!   new one is made when the connection is back: see [`Broker::link`].
 //! - It asks for a pause before the first attempt to connect, too: see `pauses`.
+//! - A request for a message of a stream that is just being made crashes nats-server 2.9.10. So an
+//!   empty stream is not asked for any.
 //! - A name and a password in the URL are ignored without a word. So they are taken out and given.
 
 mod failures;
@@ -15,6 +17,8 @@ mod received;
 
 use std::fmt::{self, Formatter};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
@@ -122,6 +126,8 @@ pub struct Broker {
     stream: Stream<()>,
     link: watch::Receiver<Link>,
     denied: watch::Receiver<String>,
+    /// Whether the stream is known to have had a message.
+    is_filled: Arc<AtomicBool>,
 }
 
 impl fmt::Debug for Broker {
@@ -182,7 +188,7 @@ impl Broker {
         context.set_timeout(ANSWER_TIME_MAX);
         let stream = context.get_stream_no_info(STREAM).await;
         let stream = stream.map_err(|error| ConnectFailure::Away(error.to_string()))?;
-        Ok(Self { client, context, stream, link, denied })
+        Ok(Self { client, context, stream, link, denied, is_filled: Arc::default() })
     }
 
     /// The same, and again until the broker answers.
@@ -324,7 +330,7 @@ impl Broker {
     /// # Errors
     /// When the broker does not answer, or has no stream.
     pub async fn last(&self, subject: &str) -> Result<Option<Stored>, StreamFailure> {
-        found(self.stream.get_last_raw_message_by_subject(subject).await)
+        self.found_in_stream(self.stream.get_last_raw_message_by_subject(subject)).await
     }
 
     /// The first message of a subject at this sequence or later.
@@ -332,7 +338,28 @@ impl Broker {
     /// # Errors
     /// When the broker does not answer, or has no stream.
     pub async fn next(&self, subject: &str, from: u64) -> Result<Option<Stored>, StreamFailure> {
-        found(self.stream.get_first_raw_message_by_subject(subject, from).await)
+        self.found_in_stream(self.stream.get_first_raw_message_by_subject(subject, from)).await
+    }
+
+    /// What a request for a message has found. It is not sent while the stream is empty: nats-server 2.9.10
+    /// crashes when it is asked for a message of a stream that it is just making.
+    async fn found_in_stream(
+        &self,
+        request: impl Future<Output = Result<StreamMessage, RawMessageError>>,
+    ) -> Result<Option<Stored>, StreamFailure> {
+        if !self.is_filled.load(Ordering::Relaxed) {
+            let is_filled = self.stream_state().await?.last > 0;
+            self.is_filled.store(is_filled, Ordering::Relaxed);
+            if !is_filled {
+                return Ok(None);
+            }
+        }
+        let found = found(request.await);
+        if matches!(found, Err(StreamFailure::Missing)) {
+            // The next one of its name is empty at first.
+            self.is_filled.store(false, Ordering::Relaxed);
+        }
+        found
     }
 
     /// All messages of a subject, those to come included, from this sequence on. Without their bytes

@@ -70,6 +70,11 @@ impl Nats {
         Some(nats)
     }
 
+    /// Whether it has ended, though nobody has killed it.
+    pub fn has_crashed(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     pub fn program() -> Option<PathBuf> {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let mut places: Vec<PathBuf> = std::env::split_paths(&path).collect();

@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use bytes::Bytes;
 use tailcast::broker::fields::Fields;
 use tailcast::broker::message::{Content, Message};
-use tailcast::broker::{BrokerAddress, ConnectFailure, Options, names};
+use tailcast::broker::{BrokerAddress, ConnectFailure, Options, StreamLimits, names};
 use tailcast::log::access::Identity;
 
 use super::*;
@@ -50,6 +50,30 @@ async fn a_log_whose_messages_have_left_the_stream_is_opened_while_it_is_publish
     manage(&nats, &nats.url(), "PURGE").await;
     let mut third = Mirror::follow(&Arc::new(nats.edge().await), &name, None);
     third.until("that it is missing", |mirror| mirror.waiting == [WaitReason::Missing]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_is_asked_for_no_message_of_a_stream_that_it_is_just_making() {
+    let mut nats = broker!("a_broker_is_asked_for_no_message_of_a_stream_…");
+    let subject = "tailcast.log.web.0123456789abcdef".to_owned();
+    let mut asking = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let (broker, subject) = (nats.connect().await, subject.clone());
+        asking.spawn(async move {
+            loop {
+                let _answer = broker.last(&subject).await;
+                let _answer = broker.next(&subject, 1).await;
+            }
+        });
+    }
+    let maker = nats.connect().await;
+    let limits = StreamLimits { bytes: 1 << 20, age: Duration::from_secs(60), replicas: 1 };
+    for _ in 0..100 {
+        maker.make_stream(&limits).await.unwrap();
+        manage(&nats, &nats.url(), "DELETE").await;
+    }
+    asking.abort_all();
+    assert!(!nats.has_crashed(), "{}", nats.said());
 }
 
 #[tokio::test(flavor = "multi_thread")]
