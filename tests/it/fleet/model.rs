@@ -52,6 +52,8 @@ const STEPS: u64 = 60;
 /// Scripts that run at once. Each has four programs, three of which take one of the 128 inotify instances
 /// that a user usually has; and each mostly waits.
 const AT_ONCE: usize = 24;
+/// How often a script that has to wait looks whether the broker still runs.
+const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 /// After the last line a viewer has it within this time.
 const END_TIME_MAX: Duration = Duration::from_secs(60);
 /// The part of what was written that a gap may announce to all viewers together, and of how many scripts
@@ -82,9 +84,13 @@ async fn run(seed: u64) -> Option<Outcome> {
         watching.spawn(async move { (nth, watcher.watch().await) });
     }
     // A viewer that comes after a rotation is not given what was written before it.
-    let all_begun = Arc::clone(&world.streams_begun);
-    let all_begun = tokio::time::timeout(END_TIME_MAX, all_begun.acquire_many(3)).await;
-    assert!(all_begun.is_ok(), "seed {seed}: not all streams have begun; {}", world.said());
+    let streams_begun = Arc::clone(&world.streams_begun);
+    let until = Instant::now() + END_TIME_MAX;
+    while tokio::time::timeout(LOOK_INTERVAL, streams_begun.acquire_many(3)).await.is_err() {
+        world.start_crashed_broker();
+        let is_late = Instant::now() > until;
+        assert!(!is_late, "seed {seed}: not all streams have begun; {}", world.said());
+    }
     for _ in 0..setting("TAILCAST_STEPS").unwrap_or(STEPS) {
         world.step().await;
     }

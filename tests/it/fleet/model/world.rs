@@ -298,7 +298,20 @@ impl World {
         }
     }
 
+    /// Starts a broker again that has ended by itself, as a service manager does. nats-server 2.9.10 sometimes
+    /// crashes when it is asked for a message of a stream that it is just making.
+    pub(super) fn start_crashed_broker(&mut self) {
+        if self.is_nats_up && self.nats.has_crashed() {
+            self.nats.start_again();
+            self.tell(&format!(
+                "the broker has crashed, and is started again: {}",
+                self.nats.said()
+            ));
+        }
+    }
+
     pub(super) async fn step(&mut self) {
+        self.start_crashed_broker();
         match self.random.below(100) {
             0..50 => self.write_lines(),
             50..58 => self.rotate(),
