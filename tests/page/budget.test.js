@@ -91,8 +91,8 @@ const plain = Array.from({ length: 20_000 }, (_, line) => `Nov 28 14:02:07 host 
 
 /** The page, style, two scripts, icon, stream, rules, old files, errors, warnings. */
 const REQUESTS_MAX = 10;
-/** Some 5 % more than was measured. The aim is 100 KiB. */
-const KIB_MAX = { small: 92, plain: 99, coloured: 105 };
+/** Some 3 to 5 % more than was measured. The aim is 100 KiB. */
+const KIB_MAX = { small: 95, plain: 99, coloured: 105 };
 
 for (const [name, lines, kib] of /** @type {[string, string[], number][]} */ ([
   ['a small log', ['line 1', 'line 2'], KIB_MAX.small],

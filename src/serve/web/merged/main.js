@@ -200,7 +200,7 @@ function rowChanged(entry) {
 /** @param {number} number @param {number} fresh */
 function changed(number, fresh) {
   received += fresh;
-  if (fresh > 0) toldPlaces.run();
+  toldPlaces.run();
   // Behind a span that is over nothing is new.
   if (sources[number]?.on !== false && spanState(mergedFind.bar.span, Date.now() + api.ahead) !== 'over') {
     if (!follow.following) newLines += fresh;
