@@ -10,6 +10,8 @@ const ASK_MS = 250;
 const RETRY_MS = 1_000;
 /** While lines arrive, a step waits for the test of those that are here, not of all that follow. */
 const ROUNDS_MAX = 2;
+/** The same while pages are loaded, of which there are few. */
+const PAGE_ROUNDS_MAX = 10;
 
 /**
  * @typedef {import('../merged/merge-buffer.js').Entry} Entry
@@ -48,6 +50,8 @@ export class LocalSearch {
   #testing = new AbortController();
   /** What is being found out of rows that were not tested yet. @type {Promise<void> | null} */
   #question = null;
+  /** Whether rows of a page are among those that were not tested yet. */
+  #awaitsPage = false;
   #askedAt = -Infinity;
   /** Earlier results, each valid for one HTML text. @type {WeakMap<Entry, {html: string, passes: boolean}>} */
   #cache = new WeakMap();
@@ -111,6 +115,7 @@ export class LocalSearch {
     }
     this.rows.sort((a, b) => (isBefore(a, b) ? -1 : 1));
     if (typeof test === 'function' || this.error !== '') return;
+    this.#awaitsPage = unknown.some(({ isPaged }) => isPaged === true);
     if (unknown.length > 0) this.#question ??= this.#findOut(test, unknown, this.#testing.signal);
     else this.running = false;
   }
@@ -155,7 +160,9 @@ export class LocalSearch {
 
   /** Waits until the rows that are here are tested, or cannot be now. @param {AbortSignal} signal */
   async #settled(signal) {
-    for (let round = 0; round < ROUNDS_MAX && this.#question !== null && this.interruption === '' && !signal.aborted; round += 1) {
+    for (let round = 0; this.#question !== null && this.interruption === '' && !signal.aborted; round += 1) {
+      // A match in a page that comes meanwhile would be passed over, for the server searches from the page's edge on.
+      if (round >= (this.#awaitsPage ? PAGE_ROUNDS_MAX : ROUNDS_MAX)) return;
       await this.#question;
       this.run();
     }
