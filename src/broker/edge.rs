@@ -24,7 +24,7 @@ use crate::mirror::{
 };
 use follow::Following;
 use hosts::Hosts;
-use place::Scans;
+use place::StreamReader;
 
 /// How many events of a log may wait for its mirror.
 const EVENTS_AHEAD: usize = 4;
@@ -33,16 +33,15 @@ const ANSWER_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// The machines that agents speak for. Dropping it ends all streams.
 pub struct Edge {
-    broker: Broker,
+    reader: StreamReader,
     hosts: Arc<Hosts>,
-    scans: Arc<Scans>,
     ended: CancellationToken,
     _ends_with_this: DropGuard,
 }
 
 impl fmt::Debug for Edge {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Edge").field("broker", &self.broker).finish_non_exhaustive()
+        f.debug_struct("Edge").field("broker", &self.reader.broker).finish_non_exhaustive()
     }
 }
 
@@ -55,8 +54,8 @@ impl Edge {
         let listening = Arc::clone(&hosts).listen();
         let until = ended.clone();
         tokio::spawn(async move { until.run_until_cancelled(listening).await });
-        let scans = Arc::default();
-        Self { broker, hosts, scans, _ends_with_this: ended.clone().drop_guard(), ended }
+        let reader = StreamReader::new(broker);
+        Self { reader, hosts, _ends_with_this: ended.clone().drop_guard(), ended }
     }
 }
 
@@ -74,7 +73,7 @@ impl Remote for Edge {
     }
 
     fn connection(&self) -> Connection {
-        let link = *self.broker.link().borrow();
+        let link = *self.reader.broker.link().borrow();
         Connection { is_up: link.is_up, losses: link.losses() }
     }
 
@@ -95,13 +94,7 @@ impl Remote for Edge {
             });
             return receiver;
         };
-        let following = Following::new(
-            (self.broker.clone(), Arc::clone(&self.scans)),
-            &self.hosts,
-            host,
-            &log.path,
-            events,
-        );
+        let following = Following::new(self.reader.clone(), &self.hosts, host, &log.path, events);
         let until = self.ended.clone();
         tokio::spawn(async move { until.run_until_cancelled(following.run(from)).await });
         receiver
@@ -113,12 +106,11 @@ impl Remote for Edge {
         generation: &Generation,
         range: Range<u64>,
     ) -> BoxFuture<'static, Result<Fetched, FetchError>> {
-        let (broker, scans) = (self.broker.clone(), Arc::clone(&self.scans));
-        let generation = *generation;
+        let (reader, generation) = (self.reader.clone(), *generation);
         let (host, path) = (log.host.parse::<HostName>(), Arc::clone(&log.path));
         Box::pin(async move {
             let Ok(host) = host else { return Err(FetchError::Refused) };
-            fetch::fetch((&broker, &scans), &host, &path, &generation, range).await
+            fetch::fetch(&reader, &host, &path, &generation, range).await
         })
     }
 
@@ -127,17 +119,16 @@ impl Remote for Edge {
         log: &RemoteName,
         generation: &Generation,
     ) -> BoxFuture<'static, Result<Fetched, FetchError>> {
-        let (broker, scans) = (self.broker.clone(), Arc::clone(&self.scans));
-        let generation = *generation;
+        let (reader, generation) = (self.reader.clone(), *generation);
         let (host, path) = (log.host.parse::<HostName>(), Arc::clone(&log.path));
         Box::pin(async move {
             let Ok(host) = host else { return Err(FetchError::Refused) };
-            fetch::ending((&broker, &scans), &host, &path, &generation).await
+            fetch::ending(&reader, &host, &path, &generation).await
         })
     }
 
     fn past(&self, log: &RemoteName) -> BoxFuture<'static, Result<Vec<RemotePast>, FetchError>> {
-        let broker = self.broker.clone();
+        let broker = self.reader.broker.clone();
         let (host, path) = (log.host.parse::<HostName>(), Arc::clone(&log.path));
         Box::pin(async move {
             let Ok(host) = host else { return Err(FetchError::Refused) };

@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::time::sleep;
 
 use crate::broker::ask::{Answer, Denial, PastFile, Request};
-use crate::broker::edge::place::{self, Placed, Scans};
+use crate::broker::edge::place::{self, Placed, StreamReader};
 use crate::broker::message::Content;
 use crate::broker::names::{self, HostName};
 use crate::broker::nats::{Broker, StreamFailure, StreamState};
@@ -23,7 +23,7 @@ const BUSY_PAUSE: Duration = Duration::from_millis(200);
 
 /// Bytes of a generation.
 pub(super) async fn fetch(
-    (broker, scans): (&Broker, &Scans),
+    reader: &StreamReader,
     host: &HostName,
     path: &[u8],
     generation: &Generation,
@@ -31,27 +31,24 @@ pub(super) async fn fetch(
 ) -> Result<Fetched, FetchError> {
     let end = range.end.min(range.start.saturating_add(FETCH_BYTES_MAX));
     let range = range.start..end.max(range.start);
-    match ask(broker, host, path, generation, range.clone(), false).await {
-        Err(failure) => {
-            fetch_otherwise((broker, scans), host, path, generation, range, failure).await
-        }
+    match ask(&reader.broker, host, path, generation, range.clone(), false).await {
+        Err(failure) => fetch_otherwise(reader, host, path, generation, range, failure).await,
         fetched => fetched,
     }
 }
 
 /// How long a generation is, and which one came after it.
 pub(super) async fn ending(
-    (broker, scans): (&Broker, &Scans),
+    reader: &StreamReader,
     host: &HostName,
     path: &[u8],
     generation: &Generation,
 ) -> Result<Fetched, FetchError> {
-    match ask(broker, host, path, generation, 0..0, true).await {
+    match ask(&reader.broker, host, path, generation, 0..0, true).await {
         // An agent that was started since may not know what came next, nor how long a generation was that
         // is gone. The stream may.
         Ok(fetched) if !fetched.next.is_some_and(|next| next.is_direct) => {
-            let read =
-                read_stream((broker, scans), &names::log(host, path), path, generation, 0..0).await;
+            let read = read_stream(reader, &names::log(host, path), path, generation, 0..0).await;
             Ok(match read {
                 Ok(Some(read)) => Fetched {
                     size: fetched.size.max(read.size),
@@ -61,16 +58,14 @@ pub(super) async fn ending(
                 Ok(None) | Err(_) => fetched,
             })
         }
-        Err(failure) => {
-            fetch_otherwise((broker, scans), host, path, generation, 0..0, failure).await
-        }
+        Err(failure) => fetch_otherwise(reader, host, path, generation, 0..0, failure).await,
         fetched => fetched,
     }
 }
 
 /// The same where the agent does not give it. The stream may outlive the file, and the machine.
 async fn fetch_otherwise(
-    (broker, scans): (&Broker, &Scans),
+    reader: &StreamReader,
     host: &HostName,
     path: &[u8],
     generation: &Generation,
@@ -81,7 +76,7 @@ async fn fetch_otherwise(
         return Err(failure);
     }
     let subject = names::log(host, path);
-    let read = read_stream((broker, scans), &subject, path, generation, range.clone()).await;
+    let read = read_stream(reader, &subject, path, generation, range.clone()).await;
     from_either(read, failure, &range)
 }
 
@@ -192,12 +187,13 @@ pub(super) async fn past(
 
 /// The bytes, or the first of them, if the stream has these. An error where it cannot be read now.
 async fn read_stream(
-    (broker, scans): (&Broker, &Scans),
+    reader: &StreamReader,
     subject: &str,
     path: &[u8],
     generation: &Generation,
     range: Range<u64>,
 ) -> Result<Option<Fetched>, StreamFailure> {
+    let broker = &reader.broker;
     let Some(last) = lacking(broker.last(subject).await)?.flatten() else { return Ok(None) };
     let last = place::placed(&last, path);
     let Some(state) = lacking(broker.stream_state().await)? else { return Ok(None) };
@@ -205,7 +201,7 @@ async fn read_stream(
     let end = last.as_ref().and_then(|last| last.content.end());
     let wanted = RemotePosition { generation: *generation, offset: Offset(range.start) };
     let Some((last, end)) = last.zip(end).filter(|(_, end)| end.generation.is(generation)) else {
-        return read_pieces((broker, scans), subject, path, wanted, range.end, &state).await;
+        return read_pieces(reader, subject, path, wanted, range.end, &state).await;
     };
     let size = end.offset.0;
     let mut part = Part::new(wanted, range.end.min(size));
@@ -231,14 +227,14 @@ fn lacking<T>(said: Result<T, StreamFailure>) -> Result<Option<T>, StreamFailure
 
 /// The same for a generation that is not the last one.
 async fn read_pieces(
-    (broker, scans): (&Broker, &Scans),
+    reader: &StreamReader,
     subject: &str,
     path: &[u8],
     wanted: RemotePosition,
     end: u64,
     state: &StreamState,
 ) -> Result<Option<Fetched>, StreamFailure> {
-    let pieces = place::pieces(broker, scans, subject, path, &wanted.generation, state).await?;
+    let pieces = reader.pieces(subject, path, &wanted.generation, state).await?;
     let (Some(size), next) = (pieces.size, pieces.next) else { return Ok(None) };
     let mut part = Part::new(wanted, end.min(size));
     for piece in pieces.all {
@@ -248,7 +244,7 @@ async fn read_pieces(
         if piece.range.is_empty() || piece.range.end <= wanted.offset.0 {
             continue;
         }
-        let found = place::next(broker, subject, path, piece.sequence).await?;
+        let found = place::next(&reader.broker, subject, path, piece.sequence).await?;
         if !found.is_some_and(|found| part.take(found.content)) {
             break;
         }

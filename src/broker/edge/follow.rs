@@ -13,11 +13,11 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use crate::broker::ask::{Answer, Request};
 use crate::broker::edge::ANSWER_TIME_MAX;
 use crate::broker::edge::hosts::Hosts;
-use crate::broker::edge::place::{self, Placed, Scans, placed};
+use crate::broker::edge::place::{self, Placed, StreamReader, placed};
 use crate::broker::edge::reach::{Interest, There};
 use crate::broker::message::Content;
 use crate::broker::names::{self, HostName};
-use crate::broker::nats::{Broker, Consumer, From, Link, StreamState};
+use crate::broker::nats::{Consumer, From, Link, StreamState};
 use crate::log::timeline::{Reason, WaitReason};
 use crate::mirror::remote::EVENT_BYTES_MAX;
 use crate::mirror::{RemoteEvent, RemotePosition};
@@ -37,8 +37,7 @@ struct Unwanted;
 
 /// One log that is followed.
 pub(super) struct Following {
-    broker: Broker,
-    scans: Arc<Scans>,
+    reader: StreamReader,
     host: HostName,
     path: Arc<[u8]>,
     subject: String,
@@ -94,7 +93,7 @@ impl Start {
 
 impl Following {
     pub(super) fn new(
-        (broker, scans): (Broker, Arc<Scans>),
+        reader: StreamReader,
         hosts: &Arc<Hosts>,
         host: HostName,
         path: &Arc<[u8]>,
@@ -105,7 +104,7 @@ impl Following {
             subject: names::log(&host, path),
             there: interest.there(),
             refused: interest.refused(),
-            link: broker.link(),
+            link: reader.broker.link(),
             path: Arc::clone(path),
             position: None,
             seen: None,
@@ -114,8 +113,7 @@ impl Following {
             failed: None,
             asks_place: None,
             is_failure_told: false,
-            broker,
-            scans,
+            reader,
             host,
             events,
             interest,
@@ -167,7 +165,7 @@ impl Following {
             // What is refused from now on is new.
             self.refused.mark_unchanged();
             let want = Request::Want { logs: vec![self.interest.wanted_log()], tell: false };
-            let asked = self.broker.request(&subject, want.encode(), ANSWER_TIME_MAX).await;
+            let asked = self.reader.broker.request(&subject, want.encode(), ANSWER_TIME_MAX).await;
             let Ok((fields, payload)) = asked else { return Ok(()) };
             match Answer::decode(&fields, payload) {
                 Ok(Answer::Wanted { refused, .. }) if !refused.is_empty() => {
@@ -186,17 +184,17 @@ impl Following {
         let want = Request::Want { logs: vec![self.interest.wanted_log()], tell: true };
         let subject = names::ask(&self.host);
         // The answer is a message of the log.
-        let _asked = self.broker.request(&subject, want.encode(), ANSWER_TIME_MAX).await;
+        let _asked = self.reader.broker.request(&subject, want.encode(), ANSWER_TIME_MAX).await;
     }
 
     /// Makes a consumer that begins where the mirror goes on. None when that is not possible now.
     async fn begin(&mut self) -> Result<Option<Consumer>, Unwanted> {
-        let Ok(state) = self.broker.stream_state().await else {
+        let Ok(state) = self.reader.broker.stream_state().await else {
             return Ok(None);
         };
         let Some(start) = self.start(&state).await else { return Ok(None) };
         let consumer =
-            match self.broker.consume(&self.subject, From::Sequence(start.sequence)).await {
+            match self.reader.broker.consume(&self.subject, From::Sequence(start.sequence)).await {
                 Ok(consumer) => consumer,
                 Err(error) => {
                     if !std::mem::replace(&mut self.is_failure_told, true) {
@@ -229,13 +227,14 @@ impl Following {
         }
         // What comes from now on must not be missed.
         let nothing_yet = Start { is_unknown: true, ..Start::at(state.last + 1) };
-        let Some(stored) = self.broker.last(&self.subject).await.ok()? else {
+        let Some(stored) = self.reader.broker.last(&self.subject).await.ok()? else {
             return Some(nothing_yet);
         };
         let Some(last) = placed(&stored, &self.path) else { return Some(nothing_yet) };
         if let Some(wanted) = self.position {
             let path = &self.path;
-            let found = place::find(&self.broker, &self.subject, path, &wanted, state.first, &last);
+            let found =
+                place::find(&self.reader.broker, &self.subject, path, &wanted, state.first, &last);
             if let Some(found) = found.await.ok()? {
                 return Some(begin_with(&found));
             }
@@ -253,8 +252,9 @@ impl Following {
         let end = last.content.end();
         // Only the stream has what a machine that is away has published.
         if !is_there && !end.as_ref().is_some_and(is_same) {
-            let first =
-                place::next(&self.broker, &self.subject, &self.path, state.first).await.ok()??;
+            let first = place::next(&self.reader.broker, &self.subject, &self.path, state.first)
+                .await
+                .ok()??;
             return Some(begin_with(&first));
         }
         let turn = end.map(|at| RemoteEvent::Turn {
@@ -285,20 +285,18 @@ impl Following {
         let Some(stored) = seen.stored.filter(|_| seen.sequence >= state.first) else {
             return Some(true);
         };
-        let found = self.broker.next(&self.subject, seen.sequence).await.ok()?;
+        let found = self.reader.broker.next(&self.subject, seen.sequence).await.ok()?;
         Some(found.is_some_and(|it| it.sequence == seen.sequence && it.time == stored))
     }
 
     /// Where the stream goes on behind a position in a generation that is not the last one.
     async fn start_in_earlier(&self, wanted: RemotePosition, state: &StreamState) -> Option<Start> {
-        let Self { broker, subject, path, .. } = self;
-        let (scans, generation) = (&self.scans, &wanted.generation);
-        let pieces = place::pieces(broker, scans, subject, path, generation, state).await;
-        let pieces = pieces.ok()?;
+        let Self { reader, subject, path, .. } = self;
+        let pieces = reader.pieces(subject, path, &wanted.generation, state).await.ok()?;
         let size = pieces.size?;
         let after = pieces.all.iter().find(|piece| piece.range.end > wanted.offset.0);
         if let Some(piece) = after {
-            let found = place::next(broker, subject, path, piece.sequence).await.ok()??;
+            let found = place::next(&reader.broker, subject, path, piece.sequence).await.ok()??;
             return Some(begin_with(&found));
         }
         let last = pieces.all.last()?;

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
@@ -158,7 +159,7 @@ impl Pieces {
 /// How far the messages of logs were looked through for a generation. A log that has very many is looked
 /// through in parts, and no message is looked at again for each piece of the generation.
 #[derive(Debug, Default)]
-pub(super) struct Scans(Mutex<VecDeque<Scan>>);
+struct Scans(Mutex<VecDeque<Scan>>);
 
 #[derive(Clone, Debug, PartialEq)]
 struct Scan {
@@ -208,22 +209,34 @@ impl Scans {
     }
 }
 
-/// The messages of a generation that the stream has, by their headers. An error where the broker does not
-/// give them now, or there are too many messages of the log to look through all of them at once: the
-/// stream may have some. Who asks again goes on where this one got to.
-pub(super) async fn pieces(
-    broker: &Broker,
-    scans: &Scans,
-    subject: &str,
-    path: &[u8],
-    generation: &Generation,
-    state: &StreamState,
-) -> Result<Pieces, StreamFailure> {
-    let mut scan = scans.take(subject, generation, state);
-    let scanned = look_on(broker, path, &mut scan).await;
-    let found = scanned.map(|()| scan.found.clone());
-    scans.put(scan);
-    found
+/// The broker, and how far the messages of its stream were looked through.
+#[derive(Clone, Debug)]
+pub(super) struct StreamReader {
+    pub(super) broker: Broker,
+    scans: Arc<Scans>,
+}
+
+impl StreamReader {
+    pub(super) fn new(broker: Broker) -> Self {
+        Self { broker, scans: Arc::default() }
+    }
+
+    /// The messages of a generation that the stream has, by their headers. An error where the broker does
+    /// not give them now, or there are too many messages of the log to look through all of them at once:
+    /// the stream may have some. The next call goes on where this one got to.
+    pub(super) async fn pieces(
+        &self,
+        subject: &str,
+        path: &[u8],
+        generation: &Generation,
+        state: &StreamState,
+    ) -> Result<Pieces, StreamFailure> {
+        let mut scan = self.scans.take(subject, generation, state);
+        let scanned = look_on(&self.broker, path, &mut scan).await;
+        let found = scanned.map(|()| scan.found.clone());
+        self.scans.put(scan);
+        found
+    }
 }
 
 async fn look_on(broker: &Broker, path: &[u8], scan: &mut Scan) -> Result<(), StreamFailure> {
