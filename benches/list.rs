@@ -144,7 +144,7 @@ fn measure(server: &Server, log: &Path, encoding: &str, requests: u64) -> Round 
     round.late = lateness(server, log, || {
         let (times, bytes) = request_all(server, encoding, requests);
         round.first = times.iter().copied().fold(f64::INFINITY, f64::min);
-        round.last = times.iter().copied().fold(0.0, f64::max);
+        round.last = most(&times);
         round.bytes = bytes;
     });
     round.cpu = server.cpu() - cpu;

@@ -283,6 +283,17 @@ async fn compile(
     app.limiter.quick(move || Ok(Pattern::new(&sought))).await
 }
 
+/// The same; none where all rows are wanted.
+async fn compile_filter(
+    app: &App,
+    sought: PatternSpec,
+) -> Result<Result<Option<Pattern>, BadPattern>, SearchError> {
+    if sought.is_empty() {
+        return Ok(Ok(None));
+    }
+    Ok(compile(app, sought).await?.map(Some))
+}
+
 fn bad_pattern(bad: &BadPattern) -> Response<Body> {
     json(StatusCode::BAD_REQUEST, bodies::bad_pattern(bad))
 }

@@ -29,7 +29,7 @@ use crate::serve::App;
 use crate::serve::body::{self, Body};
 use crate::serve::http::api::bodies::{self, FilesCounted};
 use crate::serve::http::api::query::ApiQuery;
-use crate::serve::http::api::{LogView, bad_pattern, compile, crowded, report};
+use crate::serve::http::api::{LogView, bad_pattern, compile, compile_filter, crowded, report};
 use crate::serve::viewer_limit::ViewerPermit;
 use crate::serve::withdrawal::Withdrawal;
 use crate::structure::Key;
@@ -134,12 +134,9 @@ pub(super) async fn field_values(
     };
     let Some(turn) = SearchTurn::begin(app, right) else { return Ok(crowded()) };
     let part = wanted.within(query.from(), query.to.unwrap_or(snapshot.end));
-    let pattern = match query.sought.is_empty() {
-        true => None,
-        false => match compile(app, query.sought).await? {
-            Ok(pattern) => Some(pattern),
-            Err(bad) => return Ok(bad_pattern(&bad)),
-        },
+    let pattern = match compile_filter(app, query.sought).await? {
+        Ok(pattern) => pattern,
+        Err(bad) => return Ok(bad_pattern(&bad)),
     };
     let max = query.top;
     let limiter = app.limiter.of(&snapshot);

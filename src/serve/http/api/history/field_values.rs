@@ -22,7 +22,7 @@ use crate::serve::http::api::bodies::{self, FilesCounted};
 use crate::serve::http::api::history::Walk;
 use crate::serve::http::api::query::ApiQuery;
 use crate::serve::http::api::stream::{SearchTurn, broken_off, streamed, wanted_field};
-use crate::serve::http::api::{HistoryView, bad_pattern, compile, crowded};
+use crate::serve::http::api::{HistoryView, bad_pattern, compile_filter, crowded};
 use crate::structure::Key;
 
 /// Lines of JSON, each with the values so far.
@@ -39,12 +39,9 @@ pub(super) async fn answer(
     let Some(turn) = SearchTurn::begin(app, right) else { return Ok(crowded()) };
     let walk = Walk::begin(app, &query, history, log.clone()).await?;
     let max = query.top;
-    let pattern = match query.sought.is_empty() {
-        true => None,
-        false => match compile(app, query.sought).await? {
-            Ok(pattern) => Some(pattern),
-            Err(bad) => return Ok(bad_pattern(&bad)),
-        },
+    let pattern = match compile_filter(app, query.sought).await? {
+        Ok(pattern) => pattern,
+        Err(bad) => return Ok(bad_pattern(&bad)),
     };
     let counting = Counting { walk, key, pattern, begun: None, is_one_gone: false };
     let state = Some((counting, turn, permit));
