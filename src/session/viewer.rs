@@ -20,6 +20,7 @@ use crate::encoding::{Encoding, Layout};
 use crate::log::file::{LogFile, Nuls, Read, Status};
 use crate::log::fingerprint::Fingerprint;
 use crate::log::follower::BROADCAST_MESSAGES;
+use crate::log::mirrored::is_mirrored;
 use crate::log::timeline::{Next, ROTATED_NUMBER_MAX, Reason, Span};
 use crate::log::{
     Event, Follower, Generation, LogPath, Offset, Presence, Subscription, TimelinePosition,
@@ -105,6 +106,14 @@ pub struct Viewer {
     ends_at: Option<Box<AwaitedEnd>>,
     /// Where the next read of the file ends at the latest.
     reads_up_to: Option<Offset>,
+    /// Where in an old file of another machine's log the viewer was when there was nothing to follow.
+    left: Option<Box<Left>>,
+}
+
+/// A place in a file that the viewer has left.
+struct Left {
+    span: Arc<Span>,
+    before: Fingerprint,
 }
 
 fn look(handle: &SpanHandle) -> SpanState {
@@ -168,6 +177,7 @@ impl Viewer {
             received,
             ends_at: None,
             reads_up_to: None,
+            left: None,
         }
     }
 
@@ -520,19 +530,25 @@ impl Viewer {
         // After a file that was rotated away before anybody followed the log comes the file that
         // had the name next, if it can be found. Unless it is proved that no other one came in
         // between, the viewer is told that some may be missing.
-        let mut after = after;
-        if let Some(span) = self.span().filter(|span| span.is_rotated()).cloned() {
+        let (mut after, mut is_unknown) = (after, false);
+        let rotated = self.span().filter(|span| span.is_rotated()).cloned();
+        let left = self.left.as_ref().map(|left| Arc::clone(&left.span));
+        if let Some(span) = rotated.or(left) {
             let next = follower.find_next_rotated(&span, self.request.history).await;
-            let offset = self.cursor.at().map_or(span.end(), |at| at.offset());
+            let offset = self.rotated_offset().unwrap_or(span.end());
             if let Some(same) = follower.come_to(&span, offset) {
-                let step = self.cursor.on_same_file(same.span().number, same.into());
+                let step = self.go_on_in(same.span().number, same.into());
                 return self.announce(step);
             }
             // Another machine has said meanwhile that there is more of it. That comes first.
             if offset < span.end() {
-                return None;
+                let step = self.go_on_in(span.number, SpanHandle::new(&span));
+                return self.announce(step);
             }
-            if !next.follows_directly
+            is_unknown = !next.follows_directly;
+            // A machine that does not answer may say later what came next.
+            if is_unknown
+                && !follower.is_out_of_reach()
                 && let Some(step) = self.cursor.on_unknown_files()
             {
                 return self.announce(step);
@@ -540,6 +556,7 @@ impl Viewer {
             if let Some(found) = next.span {
                 let reason = found.reason;
                 let at = self.span_cursor(found.into(), Fingerprint::at(Offset(0)));
+                self.left = None;
                 let step = self.cursor.on_rotation(NextSpan::Span(at, reason));
                 return self.announce(step);
             }
@@ -549,24 +566,57 @@ impl Viewer {
         let next = follower.timeline().after(after);
         let next = match next {
             Next::Span(reader) => {
-                if reader.are_files_missing {
-                    if let Some(step) = self.enter_missed(&reader).await {
-                        return self.announce(step);
-                    }
-                    if let Some(step) = self.cursor.on_unknown_files() {
-                        return self.announce(step);
-                    }
+                if reader.are_files_missing
+                    && let Some(step) = self.enter_missed(&reader).await
+                {
+                    return self.announce(step);
+                }
+                if (reader.are_files_missing || is_unknown)
+                    && let Some(step) = self.cursor.on_unknown_files()
+                {
+                    return self.announce(step);
                 }
                 let (from, reason) = (reader.from, reader.reason);
                 let at = self.span_cursor(reader.into(), Fingerprint::at(from));
+                self.left = None;
                 NextSpan::Span(at, reason)
             }
             Next::Nothing => NextSpan::Nothing,
-            Next::Waiting(reason) => NextSpan::Waiting(reason),
+            Next::Waiting(reason) => {
+                self.leave_for_now();
+                NextSpan::Waiting(reason)
+            }
             Next::Ended if self.subscription.follower.is_complete() => NextSpan::Complete,
             Next::Ended => NextSpan::Ended,
         };
         self.entered(next).await
+    }
+
+    /// Remembers where the viewer is in an old file of another machine's log. A server that was started
+    /// again may begin with that file, or with an older one, when it hears the machine.
+    fn leave_for_now(&mut self) {
+        let at = self.cursor.at().filter(|at| at.handle.span().is_rotated());
+        if let Some(at) = at.filter(|_| is_mirrored(self.log().as_path())) {
+            let (span, before) = (Arc::clone(at.handle.span()), at.fingerprint.clone());
+            self.left = Some(Box::new(Left { span, before }));
+        }
+    }
+
+    /// Where the viewer is in the old file that it reads, or has left for now.
+    fn rotated_offset(&self) -> Option<Offset> {
+        let left = || self.left.as_ref().map(|left| left.before.offset());
+        self.cursor.at().map(|at| at.offset()).or_else(left)
+    }
+
+    /// Goes on at the same position of the old file, in this span of it.
+    fn go_on_in(&mut self, number: u64, handle: SpanHandle) -> Step {
+        match self.left.take() {
+            Some(left) if self.cursor.at().is_none() => {
+                let at = self.span_cursor(handle, left.before);
+                self.cursor.on_rotation(NextSpan::Span(at, Reason::Back))
+            }
+            _ => self.cursor.on_same_file(number, handle),
+        }
     }
 
     /// Enters the first of the files that had the log's name before the next span and were missed,

@@ -12,6 +12,7 @@
 //! it receives.
 
 mod checked_viewer;
+mod elsewhere;
 mod joins;
 mod log_files;
 mod pieces;

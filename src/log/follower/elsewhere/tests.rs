@@ -1,23 +1,16 @@
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::time::SystemTime;
 
-use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
 use tokio::time::{Instant, sleep};
 
 use super::*;
 use crate::encoding::Detection;
-use crate::log::access::{Access, Identity, LogPath, Refusal};
-use crate::log::file::{LogFile, Status};
+use crate::log::access::{Access, Identity, LogPath};
+use crate::log::file::LogFile;
 use crate::log::follower::BROADCAST_MESSAGES;
 use crate::log::follower::events::Poll;
-use crate::log::mirrored::{Feed, Figures, Listed, PastElsewhere};
 use crate::log::timeline::{Head, WaitReason};
-
-/// A machine that takes its time to say what came after a generation, and always names another one.
-#[derive(Debug)]
-struct Slow;
+use crate::testing::Elsewhere;
 
 const ANSWER_TIME: Duration = Duration::from_secs(1);
 /// Nobody knows what came after this one.
@@ -27,48 +20,13 @@ fn generation(inode: u64) -> Generation {
     Generation::new(Identity { device: 7, inode }, 7, b"")
 }
 
-impl Mirror for Slow {
-    fn next(&self, _: &LogPath, before: Generation) -> BoxFuture<'static, Option<Successor>> {
-        async move {
-            sleep(ANSWER_TIME).await;
-            let generation = generation(before.identity.inode + 1);
-            (before.identity.inode != LAST).then_some(Successor { generation, is_direct: true })
-        }
-        .boxed()
-    }
-
-    fn follow(&self, _: &LogPath) -> BoxFuture<'static, Result<Feed, Refusal>> {
-        std::future::ready(Err(Refusal::NotFound)).boxed()
-    }
-
-    fn find(
-        &self,
-        _: &LogPath,
-        _: Generation,
-        _: Offset,
-    ) -> BoxFuture<'static, Result<Option<FoundFile>, Refusal>> {
-        std::future::ready(Ok(None)).boxed()
-    }
-
-    fn past(&self, _: &LogPath) -> BoxFuture<'static, Result<Vec<PastElsewhere>, Refusal>> {
-        std::future::ready(Ok(Vec::new())).boxed()
-    }
-
-    fn status(&self, _: &LogPath) -> Result<Status, Refusal> {
-        Err(Refusal::NotFound)
-    }
-
-    fn list(&self) -> (Vec<Listed>, bool) {
-        (Vec::new(), false)
-    }
-
-    fn away(&self) -> Vec<(Arc<str>, SystemTime)> {
-        Vec::new()
-    }
-
-    fn figures(&self) -> Figures {
-        Figures::default()
-    }
+/// A machine that takes its time to say what came after a generation, and always names another one.
+fn slow() -> Elsewhere {
+    let next = |before: Generation| {
+        let inode = before.identity.inode;
+        (inode != LAST).then(|| generation(inode + 1))
+    };
+    Elsewhere { feed: None.into(), kept: None.into(), next, answer_time: ANSWER_TIME }
 }
 
 /// The follower of a log of another machine, with which it began at the file of this inode.
@@ -86,7 +44,7 @@ impl Setting {
         let path = directory.path().join("a.log");
         fs::write(&path, "one\n").unwrap();
         let access = Arc::new(Access::new([directory.path()]).unwrap());
-        let mirror: Arc<dyn Mirror> = Arc::new(Slow);
+        let mirror: Arc<dyn Mirror> = Arc::new(slow());
         access.mirror(Arc::clone(&mirror));
         let here = access.locate(path.as_os_str().as_bytes()).unwrap();
         let log = access.locate(b"/@web1/a.log").unwrap();
