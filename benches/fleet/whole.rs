@@ -20,7 +20,7 @@ use futures_util::StreamExt;
 use tokio::io::AsyncWriteExt;
 
 use crate::figures::{Figure, Goal};
-use crate::{Killed, setting, start_agent, start_broker};
+use crate::{Killed, median, setting, start_agent, start_broker};
 
 /// The size of a message, that of an agent that is behind.
 const MESSAGE_BYTES: usize = 383 * 1024;
@@ -83,11 +83,6 @@ pub(super) fn measure(root: impl Fn() -> tempfile::TempDir) {
             .goal(Goal::RatioAtLeast(0.7))
             .note();
     }
-}
-
-fn median(of: &mut [f64]) -> f64 {
-    of.sort_by(f64::total_cmp);
-    of[of.len() / 2]
 }
 
 /// Writes all logs at once, and reads what comes over the sockets. Returns how long that took.

@@ -317,14 +317,31 @@ impl Publisher {
     /// Publishes all that comes. The last message has this sequence; 0 if there is none.
     async fn publish(&self, mut stream: Stream, sequence: u64, number: u64) -> Result<(), Stopped> {
         let mut last = LastMessage { sequence, is_known: true };
+        let mut prepared = None;
         loop {
-            let next = tokio::select! {
-                next = self.next(&mut stream) => next,
-                () = self.another_stream(number) => return Err(Stopped::AnotherStream),
+            let next = async {
+                match prepared.take() {
+                    Some(next) => next,
+                    None => self.next(&mut stream).await,
+                }
             };
-            let Some((content, _permit)) = next else { return Ok(()) };
+            let next = tokio::select! {
+                biased;
+                () = self.another_stream(number) => return Err(Stopped::AnotherStream),
+                next = next => next,
+            };
+            let Some((content, permit)) = next else { return Ok(()) };
             let message = Message { path: self.path.clone(), content };
-            self.store(&message, &mut last, number).await?;
+            let storing = self.store(&message, &mut last, number);
+            if permit.is_some() && stream.is_behind() {
+                // What comes next is there already, so it is read while the broker stores this. Only
+                // so many logs hold two messages.
+                let (stored, next) = tokio::join!(storing, self.next(&mut stream));
+                stored?;
+                prepared = Some(next);
+            } else {
+                storing.await?;
+            }
             self.agent.figures.count_message(message.content.tail().len());
             if let Some(at) = message.content.end()
                 && self.agent.settings.publish == Publish::Always
@@ -450,7 +467,7 @@ impl Publisher {
                 }
             }
         };
-        let is_behind = stream.viewer.history().is_some_and(|range| !range.is_empty());
+        let is_behind = stream.is_behind();
         let large = || Arc::clone(&self.agent.large_messages).try_acquire_owned().ok();
         let permit = if is_behind { large() } else { None };
         let enough = if permit.is_some() { ENOUGH_BYTES_BEHIND } else { ENOUGH_BYTES };

@@ -32,6 +32,11 @@ pub(super) struct Stream {
 }
 
 impl Stream {
+    /// Whether the log has bytes that come at once.
+    pub(super) fn is_behind(&self) -> bool {
+        self.viewer.history().is_some_and(|range| !range.is_empty())
+    }
+
     /// Says where the log is.
     pub(super) fn place(&self) -> Option<Content> {
         if let Some(reason) = self.waiting {
