@@ -360,7 +360,8 @@ impl Pump {
             return Ok(true);
         }
         match reason {
-            Reason::Late | Reason::Back => return Ok(true),
+            // Where it goes on is known, and what came before that only if the machine says it.
+            Reason::Late | Reason::Back => return Ok(before.is_some()),
             // In the order of the stream nothing is left out.
             _ if before.is_none() && reason != Reason::Joined => return Ok(true),
             _ => {}

@@ -240,11 +240,14 @@ impl Machine {
         self.change(PATH, |log| {
             let late = log.generations.len() - 2;
             let from = log.generations[late].bytes.len();
-            let turn = log.turn(late, from, Reason::Late);
+            let (at, end) = (log.generations[late].at(from), log.present().end());
+            let size = from as u64;
+            let turn = RemoteEvent::Turn { at, reason: Reason::Late, size, before: Some(end) };
             log.generations[late].bytes.extend_from_slice(bytes.as_ref());
             let event = bytes_event(&log.generations[late], from);
-            let end = log.present().bytes.len();
-            let back = log.turn(late + 1, end, Reason::Back);
+            let before = Some(log.generations[late].end());
+            let size = end.offset.0;
+            let back = RemoteEvent::Turn { at: end, reason: Reason::Back, size, before };
             [turn, event, back].iter().for_each(|event| log.tell(event));
         });
     }

@@ -120,7 +120,12 @@ impl Stream {
                 let size = self.viewer.span().map_or(from, |span| span.end()).max(from).0;
                 let is_unknown = std::mem::take(&mut self.is_before_unknown);
                 let before = self.position.replace(at).filter(|_| !is_unknown);
-                let reason = if before.is_some() { reason } else { Reason::Joined };
+                let reason = match reason {
+                    // What came between is not to be looked for: an edge would come past it again.
+                    Reason::Back | Reason::Late => reason,
+                    _ if before.is_none() => Reason::Joined,
+                    reason => reason,
+                };
                 Some(Content::Turn { at, reason, size, before })
             }
             Item::Open(opening) => {
