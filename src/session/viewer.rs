@@ -542,6 +542,9 @@ impl Viewer {
             }
             // Another machine has said meanwhile that there is more of it. That comes first.
             if offset < span.end() {
+                if self.cursor.at().is_some() {
+                    return None;
+                }
                 let step = self.go_on_in(span.number, SpanHandle::new(&span));
                 return self.announce(step);
             }
