@@ -7,11 +7,11 @@ use tokio::time::timeout;
 
 use super::log_files::LogFiles;
 use super::record::{Key, Record, key};
+use super::request;
 use crate::log::timeline::{ROTATED_NUMBER_MAX, Reason};
 use crate::log::{Generation, Offset};
-use crate::render::Interpretation;
 use crate::session::viewer::{Item, Viewer};
-use crate::session::{self, StartAt, StreamRequest, WantedGeneration};
+use crate::session::{self, StartAt, WantedGeneration};
 
 /// A viewer returns its next item within this time, if there is one. A search for a rotated file
 /// waits for room for a shorter time, and no follower makes room here meanwhile.
@@ -48,23 +48,8 @@ pub(super) struct CheckedViewer {
     is_over: bool,
 }
 
-fn start(begin: StartAt) -> StreamRequest {
-    StreamRequest {
-        begin,
-        late: Vec::new(),
-        history: false,
-        range: crate::time::TimeRange::default(),
-        tail: true,
-        wait: true,
-        signed: true,
-        audience: false,
-        skip: false,
-        interpretation: Interpretation::default(),
-    }
-}
-
 async fn viewer(record: &Record, begin: StartAt) -> Viewer {
-    Viewer::new(record.subscribe(), start(begin), Arc::default(), |_| true).await
+    Viewer::new(record.subscribe(), request(begin), Arc::default(), |_| true).await
 }
 
 /// Whether files may have had the name after the span at which a client is.

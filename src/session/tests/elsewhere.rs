@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use super::request;
 use crate::encoding::Detection;
 use crate::log::access::Identity;
 use crate::log::file::LogFile;
@@ -14,9 +15,8 @@ use crate::log::follower::events::FileEvent;
 use crate::log::mirrored::{Feed, FoundFile};
 use crate::log::timeline::{Head, Reason, WaitReason};
 use crate::log::{Access, Generation, Offset, Registry};
-use crate::render::Interpretation;
 use crate::session::viewer::{Item, Viewer};
-use crate::session::{StartAt, StreamRequest, WantedGeneration};
+use crate::session::{StartAt, WantedGeneration};
 use crate::testing::Elsewhere;
 use crate::wire::message::Opening;
 
@@ -56,20 +56,8 @@ async fn a_viewer_that_has_waited_at_the_end_of_a_file_does_not_get_it_again() {
         of: WantedGeneration::Generation(generation(1)),
         otherwise: None,
     };
-    let request = StreamRequest {
-        begin,
-        late: Vec::new(),
-        history: false,
-        range: crate::time::TimeRange::default(),
-        tail: true,
-        wait: true,
-        signed: true,
-        audience: false,
-        skip: false,
-        interpretation: Interpretation::default(),
-    };
     let subscription = registry.join(&log, true).await.unwrap();
-    let mut viewer = Viewer::new(subscription, request, Arc::default(), |_| true).await;
+    let mut viewer = Viewer::new(subscription, request(begin), Arc::default(), |_| true).await;
     let began = |nonce, reason, file: &Arc<LogFile>| FileEvent::Began {
         generation: generation(nonce),
         head: head(nonce),

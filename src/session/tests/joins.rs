@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use super::request;
 use crate::log::{Access, LogPath, Offset, Registry};
-use crate::render::Interpretation;
 use crate::session::{Form, Hub, Output, Session, StartAt, StreamRequest, WantedGeneration};
 
 pub(super) struct Log {
@@ -45,18 +45,7 @@ impl Log {
     }
 
     pub(super) async fn join(&self, begin: StartAt, form: Form) -> Session {
-        let request = StreamRequest {
-            begin,
-            late: Vec::new(),
-            history: false,
-            range: crate::time::TimeRange::default(),
-            tail: true,
-            wait: true,
-            signed: form.has_control(),
-            audience: false,
-            skip: false,
-            interpretation: Interpretation::default(),
-        };
+        let request = StreamRequest { signed: form.has_control(), ..request(begin) };
         let mut session = self.hub.join(&self.log, request, form).await.unwrap();
         session.begin().await;
         session
