@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::ffi::OsString;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, stream};
@@ -71,11 +72,39 @@ impl Counters {
 }
 
 /// Appends a line, and waits until all viewers have it.
-async fn tell(log: &std::path::Path, line: &str, viewers: &mut [Viewer]) {
+async fn tell(log: &Path, line: &str, viewers: &mut [Viewer]) {
     append(log, line);
     for viewer in viewers {
         assert_eq!(viewer.text().await, line);
     }
+}
+
+/// Appends lines until one is rendered once for all viewers, and returns the counters then. A viewer
+/// may have a line before it joins the group that gets the next ones.
+async fn all_in_one_group(program: &Program, log: &Path, viewers: &mut [Viewer]) -> Counters {
+    let count = viewers.len() as u64;
+    let mut before = counted(program, count).await;
+    eventually("a line is rendered once for all viewers", async || {
+        tell(log, "are all live?\n", viewers).await;
+        let now = counted(program, before.frames + count).await;
+        let spent = now.since(std::mem::replace(&mut before, now));
+        if spent.renders == 1 { Ok(()) } else { Err(spent) }
+    })
+    .await;
+    before
+}
+
+/// The counters when so many frames are counted. They are counted after the write to the socket; the last viewer may
+/// have its frame before that.
+async fn counted(program: &Program, frames: u64) -> Counters {
+    let mut seen = None;
+    eventually("each viewer has got one frame for each line", async || {
+        let now = Counters::of(program).await;
+        seen = Some(now);
+        if now.frames == frames { Ok(()) } else { Err(now) }
+    })
+    .await;
+    seen.expect("the counters were read")
 }
 
 /// How often each thread of a process has waited for something, by its number and its name.
@@ -114,14 +143,7 @@ async fn measure(count: u64) {
     for viewer in &mut viewers {
         assert_eq!(viewer.text().await, "start\n");
     }
-    tell(&log, "all are live\n", &mut viewers).await;
-    let live = (1 + 1) * count;
-    eventually("what came first is counted", async || {
-        let now = Counters::of(&program).await;
-        if now.frames == live { Ok(()) } else { Err(now) }
-    })
-    .await;
-    let before = Counters::of(&program).await;
+    let before = all_in_one_group(&program, &log, &mut viewers).await;
     let waits_before = waits(program.child.id());
     let began = Instant::now();
     for number in 0..APPENDS {
@@ -136,13 +158,7 @@ async fn measure(count: u64) {
     }
     assert!(waits.keys().any(|(_, name)| name.starts_with("tokio-rt-worker")), "{waits:?}");
     let deliveries = APPENDS * count;
-    // A frame is counted after the write to the socket; the last viewer may have it before that.
-    eventually("each viewer has got one frame for each line", async || {
-        let spent = Counters::of(&program).await.since(before);
-        if spent.frames == deliveries { Ok(()) } else { Err(spent) }
-    })
-    .await;
-    let spent = Counters::of(&program).await.since(before);
+    let spent = counted(&program, before.frames + deliveries).await.since(before);
     let expired =
         |interval: Duration| (began.elapsed().as_millis() / interval.as_millis()) as u64 + 1;
     let lookups_max = expired(LOOKUP_INTERVAL) + expired(BACKSTOP_INTERVAL);
