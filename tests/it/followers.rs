@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::clients::{Viewer, get};
-use crate::servers::{DEADLINE, Program, append, eventually, pace, put, target};
+use crate::servers::{DEADLINE, Program, append, eventually, pace, put, send_signal, target};
 
 /// A line arrives within this time, whatever happens to other logs.
 const LINE_TIME: Duration = Duration::from_millis(300);
@@ -150,8 +150,7 @@ impl Fuse {
     }
 
     fn signal(&self, signal: rustix::process::Signal) {
-        let pid = rustix::process::Pid::from_child(&self.server);
-        rustix::process::kill_process(pid, signal).unwrap();
+        send_signal(&self.server, signal);
     }
 }
 

@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use tailcast::broker::{Broker, Edge, Options, names};
 use tempfile::{NamedTempFile, TempDir};
 
-use crate::servers::{DEADLINE, Port, command, eventually, first_line, pace};
+use crate::servers::{DEADLINE, Port, command, eventually, first_line, pace, send_signal};
 
 /// A broker. Killed when dropped.
 pub struct Nats {
@@ -139,7 +139,7 @@ impl Nats {
     }
 
     pub fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
+        send_signal(&self.child, signal);
     }
 
     /// Ends it without any chance to tidy up.
@@ -243,7 +243,7 @@ impl Agent {
     }
 
     pub fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
+        send_signal(&self.child, signal);
     }
 
     pub fn kill(&mut self) {

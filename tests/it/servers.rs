@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use tailcast::log::Access;
 use tailcast::log::failpoints::Failpoints;
 use tailcast::serve::{Handle, Heartbeat, Server, Settings};
@@ -198,16 +199,43 @@ pub fn pace_blocking(time: Duration) {
     std::thread::sleep(time);
 }
 
+/// Sends a signal to a process. After SIGSTOP it waits until all its threads have stopped: each of them goes
+/// on until it has its turn, which on a busy machine is many milliseconds.
+pub fn send_signal(child: &Child, signal: Signal) {
+    kill_process(Pid::from_child(child), signal).unwrap();
+    if signal != Signal::STOP {
+        return;
+    }
+    let until = Instant::now() + DEADLINE;
+    while !is_stopped(child.id()) {
+        assert!(Instant::now() < until, "process {} does not stop", child.id());
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Whether all threads of a process have stopped, or ended.
+fn is_stopped(process: u32) -> bool {
+    let mut threads = std::fs::read_dir(format!("/proc/{process}/task")).unwrap();
+    threads.all(|thread| {
+        // One that ends meanwhile is not there at the next look.
+        let stat = std::fs::read_to_string(thread.unwrap().path().join("stat"));
+        // The name before the state is in parentheses, and may have some itself.
+        stat.is_ok_and(|stat| {
+            stat.rsplit(") ").next().is_some_and(|state| state.starts_with(['T', 'Z', 'X']))
+        })
+    })
+}
+
 /// Runs a program to its end. Kills it and fails if that takes longer than [`DEADLINE`].
 pub fn output_of(command: &mut Command) -> Output {
     let what = format!("{command:?}");
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let pid = rustix::process::Pid::from_child(&child);
+    let pid = Pid::from_child(&child);
     let (done, result) = std::sync::mpsc::channel();
     std::thread::spawn(move || done.send(child.wait_with_output()).ok());
     result.recv_timeout(DEADLINE).map_or_else(
         |_| {
-            rustix::process::kill_process(pid, rustix::process::Signal::KILL).ok();
+            kill_process(pid, Signal::KILL).ok();
             panic!("{what} did not end within {DEADLINE:?}");
         },
         Result::unwrap,
@@ -391,9 +419,8 @@ impl Program {
         std::fs::read_to_string(self.stderr.path()).unwrap()
     }
 
-    pub fn signal(&self, signal: rustix::process::Signal) {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, signal).unwrap();
+    pub fn signal(&self, signal: Signal) {
+        send_signal(&self.child, signal);
     }
 
     /// Waits for its end, with a deadline.
