@@ -219,7 +219,7 @@ impl RotationTracker {
         let was_untailable = std::mem::replace(&mut self.is_untailable, is_untailable);
         if is_untailable && !was_untailable {
             // Its event is accounted for.
-            self.appearances.open(now);
+            self.count_opened(now);
         }
         let named = identified.as_ref().ok().copied();
         let progress = self.read_present(now, &mut poll);
@@ -227,7 +227,7 @@ impl RotationTracker {
             Ok(identity) if self.present.is(identity) => {
                 if self.present.name_confirmed(now) {
                     // It got its name back, which is an appearance of the name.
-                    self.appearances.open(now);
+                    self.count_opened(now);
                 }
             }
             Ok(identity) => self.open_successor(identity, now, &mut poll),
@@ -251,6 +251,12 @@ impl RotationTracker {
             self.settle(now, &mut poll);
         }
         poll
+    }
+
+    /// A file that has, or had, the name was opened in the poll that began at `now`. If the process was
+    /// stopped since then, the events of that time are still to come.
+    fn count_opened(&mut self, now: Instant) {
+        self.appearances.open(now.max(Instant::now()));
     }
 
     /// Makes the next poll check what the path leads to, whatever woke the follower.
@@ -360,7 +366,7 @@ impl RotationTracker {
             }
             let (next, is_before_present) = match self.open_renamed(now, wake) {
                 Some(next) => {
-                    let is_before_present = self.put_present_behind(now, named, wake);
+                    let is_before_present = self.put_present_behind(now, wake);
                     // The event came after the present file had lost the name. The last read may
                     // have missed bytes that were written before that, so read once more.
                     if !is_before_present && self.read_present(now, poll) == Progress::More {

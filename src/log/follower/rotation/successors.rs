@@ -44,7 +44,7 @@ impl RotationTracker {
                     Ok(identity) => identity != next.file.identity(),
                     Err(refusal) => refusal == Refusal::NotFound,
                 };
-                self.appearances.open(now);
+                self.count_opened(now);
                 self.present.push_successor(next, now);
             }
             Err(Refusal::Exhausted) if self.present.file().is_some() => {}
@@ -124,7 +124,7 @@ impl RotationTracker {
                 && !self.followed.contains(&next.file)
             {
                 next.was_renamed = true;
-                self.appearances.open(now);
+                self.count_opened(now);
                 return Some(next);
             }
         }
@@ -153,12 +153,10 @@ impl RotationTracker {
     /// Called when a file that had the name earlier is found. If the present file still has the
     /// name, or is known to have lost it later, then it began too early, and becomes the first
     /// successor. Returns whether that happened.
-    pub(super) fn put_present_behind(
-        &mut self,
-        now: Instant,
-        named: Option<Identity>,
-        wake: &Wake,
-    ) -> bool {
+    pub(super) fn put_present_behind(&mut self, now: Instant, wake: &Wake) -> bool {
+        // Looked up anew: since the poll began, the present file may have lost the name, and others
+        // that had it after that may have been reported.
+        let named = self.chooser.identify().ok();
         let is_later = self.present.file().is_some_and(|tailed| {
             named == Some(tailed.file.identity())
                 || tailed.file.path_now().is_some_and(|path| wake.has_renamed_to(&path))

@@ -5,7 +5,12 @@ use std::io::Write as _;
 use std::os::unix::ffi::OsStrExt;
 
 use super::*;
+#[cfg(feature = "faults")]
+use crate::log::failpoints::Call;
 use crate::log::timeline::OLD_FILES_MAX;
+
+#[cfg(feature = "faults")]
+const DEADLINE: Duration = Duration::from_secs(20);
 
 /// More files than are read as late files.
 const FILES: usize = OLD_FILES_MAX + 3;
@@ -126,6 +131,53 @@ fn a_file_whose_renaming_is_told_long_after_it_was_followed_is_published_once() 
     assert_eq!(poll_for_a_second(), all);
     (0..3).for_each(|number| wake.record_rename(&path, &aside(number), true, false));
     assert_eq!(poll_for_a_second(), all);
+}
+
+#[cfg(feature = "faults")]
+#[test]
+fn files_that_follow_each_other_while_a_poll_stands_still_are_published_in_their_order() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.log");
+    let aside = |number: usize| directory.path().join(format!("a.log.{number}"));
+    let mut tracker = tracker_of(&path, "", Duration::from_secs(5));
+    let faults = tracker.access.faults().clone();
+    let wake = Wake::default();
+    let rotate = |number: usize| {
+        std::fs::rename(&path, aside(number)).unwrap();
+        std::fs::write(&path, format!("file {number}\n")).unwrap();
+        wake.record_rename(&path, &aside(number), true, false);
+        wake.wake_for_appearance();
+    };
+    rotate(1);
+    faults.hang(Call::Open, aside(1));
+    let mut events = Vec::new();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let until = Instant::now() + DEADLINE;
+            while faults.hanging() == 0 {
+                assert!(Instant::now() < until, "the renamed file is not opened");
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            (2..4).for_each(rotate);
+            // Longer than an event may be late.
+            std::thread::sleep(Duration::from_millis(1100));
+            faults.mend();
+        });
+        let until = Instant::now() + DEADLINE;
+        let is_last = |event: &FileEvent| matches!(event, FileEvent::Bytes { bytes, .. } if bytes == "file 3\n");
+        while !events.iter().any(is_last) {
+            assert!(Instant::now() < until, "{events:?}");
+            events.extend(tracker.poll(Instant::now(), &wake).events);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    });
+    let told = events.iter().map(|event| match event {
+        FileEvent::Began { reason, .. } => format!("{reason:?}"),
+        FileEvent::Bytes { bytes, .. } => String::from_utf8(bytes.to_vec()).unwrap(),
+        other => format!("{other:?}"),
+    });
+    let expected = ["Rotated", "file 1\n", "Rotated", "file 2\n", "Rotated", "file 3\n"];
+    assert_eq!(told.collect::<Vec<_>>(), expected);
 }
 
 #[test]
