@@ -2,8 +2,8 @@
 //!
 //! `cargo bench --bench fleet`; words after `--` select from `latency`, `edges`, `throughput`, `whole` and
 //! `idle`. It needs `nats-server`. `SECONDS=20` sets the length of a part, `LOGS=10000` how many logs the idle
-//! agent has, `ROUNDS=3` how often what goes through
-//! the broker at full speed is measured in turns with its reference, and `MEGABYTES=512` how much goes the whole way.
+//! agent has, `ROUNDS=3` how often what goes through the broker at full speed is measured in turns with its
+//! reference, and `MEGABYTES=512` how much goes the whole way.
 //!
 //! The edge is this process: the time ends when a mirror is given the bytes. Beside it the same file is
 //! followed here without agent and broker.

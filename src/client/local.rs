@@ -46,8 +46,6 @@ impl Local {
         let now = SystemTime::now();
         let instant = |moment: Option<Moment>| moment.map(|moment| moment.resolve(now, &ask.zone));
         let start = StreamRequest {
-            begin: begin(&ask.begin),
-            late: Vec::new(),
             history: ask.history,
             range: TimeRange {
                 since: instant(ask.since),
@@ -56,10 +54,8 @@ impl Local {
             },
             tail: ask.tail,
             wait: ask.tail && ask.wait,
-            audience: false,
-            skip: false,
-            signed: false,
             interpretation: Interpretation { encoding: ask.encoding, ..Interpretation::default() },
+            ..StreamRequest::new(begin(&ask.begin))
         };
         let subscription = registry.join(&log, start.wait).await?;
         let viewer = Viewer::new(subscription, start, Arc::default(), |_| true).await;

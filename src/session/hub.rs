@@ -10,7 +10,6 @@ use crate::session::fanout::Fanouts;
 use crate::session::group::{Detached, GroupKey};
 use crate::session::session::Session;
 use crate::session::viewer::{SavedCursor, Viewer};
-use crate::time::TimeRange;
 use crate::wire::frame::Form;
 use crate::wire::request::{StartAt, StreamRequest};
 
@@ -113,16 +112,14 @@ impl Hub {
         let Detached { presence, skip } = detached;
         let GroupKey { form, interpretation, signed, audience, history, .. } = *group;
         let request = StreamRequest {
-            begin: StartAt::Lines(0),
-            late: Vec::new(),
             history,
-            range: TimeRange::default(),
             tail: true,
             wait: true,
             signed,
             audience,
             skip,
             interpretation,
+            ..StreamRequest::new(StartAt::Lines(0))
         };
         let subscription = Subscription::new(presence);
         let fanout = self.fanouts.of(&subscription.follower, interpretation);

@@ -81,3 +81,22 @@ pub struct StreamRequest {
     /// How the log is to be understood.
     pub interpretation: Interpretation,
 }
+
+impl StreamRequest {
+    /// A request for what the log has from there on now, without anything else.
+    #[must_use]
+    pub fn new(begin: StartAt) -> Self {
+        Self {
+            begin,
+            late: Vec::new(),
+            history: false,
+            range: TimeRange::default(),
+            tail: false,
+            wait: false,
+            signed: false,
+            audience: false,
+            skip: false,
+            interpretation: Interpretation::default(),
+        }
+    }
+}

@@ -18,11 +18,9 @@ use crate::log::file::{LogFile, Nuls, Read};
 use crate::log::mirrored::Successor;
 use crate::log::timeline::{Next, ROTATED_NUMBER_MAX, Reason, Span};
 use crate::mirror::{RemotePast, RemotePosition};
-use crate::render::Interpretation;
 use crate::session::reads::FileReads;
 use crate::session::viewer::Viewer;
 use crate::session::{StartAt, StreamRequest, WantedGeneration};
-use crate::time::TimeRange;
 
 /// An answer that has not begun to be prepared after this time is not given now.
 const WAIT_TIME_MAX: Duration = Duration::from_secs(1);
@@ -111,22 +109,12 @@ impl Agent {
         // A follower that begins without that would give the file another generation.
         self.recall(&log).await.map_err(|_| Denial::Busy)?;
         let subscription = self.registry.visit(&log).await.map_err(denial)?;
-        let request = StreamRequest {
-            begin: StartAt::From {
-                offset: from.offset,
-                of: WantedGeneration::Generation(from.generation),
-                otherwise: Some(0),
-            },
-            late: Vec::new(),
-            history: false,
-            range: TimeRange::default(),
-            tail: false,
-            wait: true,
-            signed: false,
-            audience: false,
-            skip: false,
-            interpretation: Interpretation::default(),
+        let begin = StartAt::From {
+            offset: from.offset,
+            of: WantedGeneration::Generation(from.generation),
+            otherwise: Some(0),
         };
+        let request = StreamRequest { wait: true, ..StreamRequest::new(begin) };
         let reads = Arc::<FileReads>::default();
         let viewer = Viewer::new(subscription, request, Arc::clone(&reads), |_| false).await;
         let Some(span) = viewer.span().filter(|_| viewer.is_recovered()) else {

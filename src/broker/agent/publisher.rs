@@ -19,10 +19,8 @@ use crate::broker::names;
 use crate::broker::nats::{PublishFailure, Stored, StreamFailure};
 use crate::log::{LogPath, Offset, Registry, Subscription};
 use crate::mirror::RemotePosition;
-use crate::render::Interpretation;
 use crate::session::viewer::Viewer;
 use crate::session::{StartAt, StreamRequest, WantedGeneration};
-use crate::time::TimeRange;
 
 /// A log that is written to all the time is published at most this often, in larger messages.
 const MESSAGE_INTERVAL: Duration = Duration::from_millis(5);
@@ -221,18 +219,7 @@ impl Publisher {
     }
 
     fn request(begin: StartAt) -> StreamRequest {
-        StreamRequest {
-            begin,
-            late: Vec::new(),
-            history: false,
-            range: TimeRange::default(),
-            tail: true,
-            wait: true,
-            signed: true,
-            audience: false,
-            skip: false,
-            interpretation: Interpretation::default(),
-        }
+        StreamRequest { tail: true, wait: true, signed: true, ..StreamRequest::new(begin) }
     }
 
     async fn join(&self) -> Option<Subscription> {

@@ -283,18 +283,7 @@ mod tests {
                 .access()
                 .locate(path.as_os_str().as_encoded_bytes())
                 .unwrap();
-            let start = StreamRequest {
-                begin: StartAt::Lines(0),
-                late: Vec::new(),
-                history: false,
-                range: crate::time::TimeRange::default(),
-                tail: true,
-                wait: false,
-                signed: false,
-                audience: false,
-                skip: false,
-                interpretation: crate::render::Interpretation::default(),
-            };
+            let start = StreamRequest { tail: true, ..StreamRequest::new(StartAt::Lines(0)) };
             let mut session = self.app.hub.join(&log, start, Form::Text).await.unwrap();
             session.begin().await;
             let until = Instant::now() + DEADLINE;

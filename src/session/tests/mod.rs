@@ -29,23 +29,11 @@ use checked_viewer::CheckedViewer;
 use log_files::{LogFiles, Refill};
 use record::{Ending, Record};
 
-use crate::render::Interpretation;
 use crate::session::{StartAt, StreamRequest};
 
 /// A request of a viewer that follows a log from here on.
 fn request(begin: StartAt) -> StreamRequest {
-    StreamRequest {
-        begin,
-        late: Vec::new(),
-        history: false,
-        range: crate::time::TimeRange::default(),
-        tail: true,
-        wait: true,
-        signed: true,
-        audience: false,
-        skip: false,
-        interpretation: Interpretation::default(),
-    }
+    StreamRequest { tail: true, wait: true, signed: true, ..StreamRequest::new(begin) }
 }
 
 /// One event of a scenario.
