@@ -178,7 +178,13 @@ fn write(row: &Row, from: usize, form: Form, out: &mut String) {
 
 fn fingerprint(row: &Row) -> u64 {
     let mut hasher = Folding(0);
-    (row.text(), row.styled.as_deref()).hash(&mut hasher);
+    row.text().hash(&mut hasher);
+    // Not by their `Hash`, which folds each byte of a style.
+    for run in row.styled.iter().flat_map(|styled| &styled.runs) {
+        hasher.write_usize(run.end);
+        run.style.words().into_iter().for_each(|word| hasher.write_u64(word));
+    }
+    row.styled.iter().flat_map(|styled| &styled.links).for_each(|link| link.hash(&mut hasher));
     hasher.finish()
 }
 

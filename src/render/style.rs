@@ -68,17 +68,27 @@ impl Style {
         *self == Self::default()
     }
 
-    /// A hash of the style.
-    pub(super) fn number(&self) -> usize {
+    /// The colours and the other attributes as numbers, which differ where the styles do.
+    fn parts(&self) -> [u32; 4] {
         let color = |color: Color| match color {
             Color::Default => 0,
             Color::Indexed(n) => 1 + u32::from(n),
             Color::Rgb(r, g, b) => u32::from_be_bytes([1, r, g, b]),
         };
-        let flags = u32::from(self.flags.0) << 3 | self.underline as u32;
-        let parts = [color(self.fg), color(self.bg), color(self.line_color), flags];
-        let mixed =
-            parts.iter().fold(0, |sum: u32, part| sum.rotate_left(11).wrapping_mul(31) ^ part);
+        let rest = u32::from_be_bytes([0, self.link, self.underline as u8, self.flags.0]);
+        [color(self.fg), color(self.bg), color(self.line_color), rest]
+    }
+
+    /// The same as two words.
+    pub(super) fn words(&self) -> [u64; 2] {
+        let [fg, bg, line, rest] = self.parts().map(u64::from);
+        [fg << 32 | bg, line << 32 | rest]
+    }
+
+    /// A hash of the style.
+    pub(super) fn number(&self) -> usize {
+        let mix = |sum: u32, part| sum.rotate_left(11).wrapping_mul(31) ^ part;
+        let mixed = self.parts().into_iter().fold(0, mix);
         usize::try_from(mixed ^ mixed >> 13).unwrap_or_default()
     }
 
@@ -216,4 +226,30 @@ fn indexed(group: &[u16]) -> Option<Color> {
 fn rgb(parts: &[Option<u16>; 3]) -> Option<Color> {
     let part = |i: usize| parts[i].and_then(|n| u8::try_from(n).ok());
     Some(Color::Rgb(part(0)?, part(1)?, part(2)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn styles_that_differ_in_anything_have_different_words() {
+        let indexed = [0, 255].map(Color::Indexed);
+        let rgb = [(0, 0, 0), (0, 0, 1), (255, 255, 255)].map(|(r, g, b)| Color::Rgb(r, g, b));
+        let plain = Style::default();
+        let mut styles = vec![plain];
+        for color in indexed.into_iter().chain(rgb) {
+            styles.push(Style { fg: color, ..plain });
+            styles.push(Style { bg: color, ..plain });
+            styles.push(Style { line_color: color, ..plain });
+        }
+        for underline in [Underline::Single, Underline::Double, Underline::Dashed] {
+            styles.push(Style { underline, ..plain });
+        }
+        styles.extend((0..8).map(|bit| Style { flags: Flags(1 << bit), ..plain }));
+        styles.extend([1, 2, 255].map(|link| Style { link, ..plain }));
+        let words: HashSet<[u64; 2]> = styles.iter().map(Style::words).collect();
+        assert_eq!(words.len(), styles.len());
+    }
 }
