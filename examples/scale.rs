@@ -45,7 +45,7 @@ mod cost {
     /// Bytes of a message besides the lines: subject, headers, acknowledgement.
     pub(crate) const MESSAGE_BYTES: f64 = 400.0;
     /// Memory of a viewer on an edge, in bytes: its own, and the socket's in the kernel.
-    pub(crate) const VIEWER_BYTES: f64 = 2.6 * 1024.0 + 8.0 * 1024.0;
+    pub(crate) const VIEWER_BYTES: f64 = 2.8 * 1024.0 + 8.0 * 1024.0;
     /// Memory of the broker for a subject and for a consumer, in bytes.
     pub(crate) const SUBJECT_BYTES: f64 = 3.4 * 1024.0;
     pub(crate) const CONSUMER_BYTES: f64 = 34.0 * 1024.0;
