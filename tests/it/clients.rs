@@ -60,16 +60,11 @@ impl Viewer {
 
     /// The next data message, or the end of the connection.
     pub async fn next(&mut self) -> Result<Message, Close> {
-        self.next_within(DEADLINE).await
-    }
-
-    /// The same, which may take so long.
-    pub async fn next_within(&mut self, time: Duration) -> Result<Message, Close> {
         // One deadline for the whole call, because heartbeats arrive for ever.
-        let until = Instant::now() + time;
+        let until = Instant::now() + DEADLINE;
         loop {
             let message = match timeout_at(until, self.stream.next()).await {
-                Err(_) => panic!("nothing came within {time:?} after {:#?}", self.seen),
+                Err(_) => panic!("nothing came within {DEADLINE:?} after {:#?}", self.seen),
                 Ok(None) => return Err(None),
                 Ok(Some(Err(error))) => {
                     tracing::debug!(%error, "the connection broke");
