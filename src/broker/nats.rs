@@ -4,6 +4,8 @@
 //!
 //! - It waits for the answer to a message that was lost with the connection until that times out.
 //!   Here the loss of the connection ends the wait at once.
+//! - It asks once. What a cluster is asked while it has no leader is never answered, so that its
+//!   client would wait for seconds after there is one. Here a request is sent again each second.
 //! - A pulling consumer notices only after tens of seconds that the broker was started anew. So a
 //!   new one is made when the connection is back: see [`Broker::link`].
 //! - It asks for a pause before the first attempt to connect, too: see `pauses`.
@@ -30,6 +32,8 @@ use async_nats::jetstream::stream::{
 use async_nats::jetstream::{Context, ErrorCode};
 use async_nats::{Client, ConnectOptions, Event, RequestErrorKind, ServerError};
 use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
@@ -45,7 +49,11 @@ pub use failures::{AskFailure, ConnectFailure, Ended, PublishFailure, StreamFail
 pub use received::{Consumer, From, Incoming, ReplyTo, Stored, Subscription};
 
 /// A broker that answers nothing for so long is not there.
-const ANSWER_TIME_MAX: Duration = Duration::from_secs(5);
+pub const ANSWER_TIME_MAX: Duration = Duration::from_secs(5);
+/// A request that is not answered is sent again so often, and the first answer to any of them counts.
+/// While a cluster has no leader it drops requests without a word, and the next leader knows nothing of
+/// those.
+const ASK_AGAIN_INTERVAL: Duration = Duration::from_secs(1);
 /// How often the connection is tried. A broker that has vanished without a word is noticed by it.
 const PING_INTERVAL: Duration = Duration::from_secs(10);
 /// The broker forgets that it has a message after this time. Later retries are prevented by the
@@ -235,7 +243,8 @@ impl Broker {
     /// # Errors
     /// When there is none, or the broker does not answer.
     pub async fn stream_state(&self) -> Result<StreamState, StreamFailure> {
-        let found = self.context.get_stream(STREAM).await.map_err(|error| match error.kind() {
+        let found = first_answer(|| self.context.get_stream(STREAM)).await;
+        let found = found.map_err(|error| match error.kind() {
             GetStreamErrorKind::JetStream(error) => stream_failure(&error),
             _ => StreamFailure::Away(causes(&error)),
         })?;
@@ -309,8 +318,7 @@ impl Broker {
         let publishing =
             async { self.context.send_publish(subject.to_owned(), message).await?.await };
         let acknowledged = tokio::select! {
-            acknowledged = publishing => acknowledged,
-            _ = link.changed() => return Err(lost()),
+            acknowledged = publishing => acknowledged,_ = link.changed() => return Err(lost()),
         };
         acknowledged.map(|ack| ack.sequence).map_err(|error| match error.kind() {
             PublishErrorKind::WrongLastSequence => PublishFailure::Overtaken,
@@ -330,7 +338,7 @@ impl Broker {
     /// # Errors
     /// When the broker does not answer, or has no stream.
     pub async fn last(&self, subject: &str) -> Result<Option<Stored>, StreamFailure> {
-        self.found_in_stream(self.stream.get_last_raw_message_by_subject(subject)).await
+        self.found_in_stream(|| self.stream.get_last_raw_message_by_subject(subject)).await
     }
 
     /// The first message of a subject at this sequence or later.
@@ -338,15 +346,18 @@ impl Broker {
     /// # Errors
     /// When the broker does not answer, or has no stream.
     pub async fn next(&self, subject: &str, from: u64) -> Result<Option<Stored>, StreamFailure> {
-        self.found_in_stream(self.stream.get_first_raw_message_by_subject(subject, from)).await
+        self.found_in_stream(|| self.stream.get_first_raw_message_by_subject(subject, from)).await
     }
 
     /// What a request for a message has found. It is not sent while the stream is empty: nats-server 2.9.10
     /// crashes when it is asked for a message of a stream that it is just making.
-    async fn found_in_stream(
+    async fn found_in_stream<R>(
         &self,
-        request: impl Future<Output = Result<StreamMessage, RawMessageError>>,
-    ) -> Result<Option<Stored>, StreamFailure> {
+        request: impl Fn() -> R,
+    ) -> Result<Option<Stored>, StreamFailure>
+    where
+        R: Future<Output = Result<StreamMessage, RawMessageError>>,
+    {
         if !self.is_filled.load(Ordering::Relaxed) {
             let is_filled = self.stream_state().await?.last > 0;
             self.is_filled.store(is_filled, Ordering::Relaxed);
@@ -354,7 +365,7 @@ impl Broker {
                 return Ok(None);
             }
         }
-        let found = found(request.await);
+        let found = found(first_answer(request).await);
         if matches!(found, Err(StreamFailure::Missing)) {
             // The next one of its name is empty at first.
             self.is_filled.store(false, Ordering::Relaxed);
@@ -390,7 +401,9 @@ impl Broker {
             ..pull::Config::default()
         };
         let ended = |error: &dyn std::error::Error| Ended(causes(error));
-        let made = self.context.create_consumer_on_stream(config, STREAM).await;
+        // To make one again that is there already, of the same name and settings, changes nothing.
+        let making = || self.context.create_consumer_on_stream(config.clone(), STREAM);
+        let made = first_answer(making).await;
         let made = made.map_err(|error| ended(&error))?;
         let pending = made.cached_info().num_pending;
         let pulling =
@@ -463,6 +476,18 @@ impl Broker {
     }
 }
 
+/// Sends a request, and again each [`ASK_AGAIN_INTERVAL`], until one of them is answered or the first one
+/// has waited for as long as the client lets it. Only for what may be done twice.
+async fn first_answer<R: Future>(request: impl Fn() -> R) -> R::Output {
+    let mut asked: FuturesUnordered<R> = std::iter::once(request()).collect();
+    loop {
+        tokio::select! {
+            Some(answer) = asked.next() => return answer,
+            () = sleep(ASK_AGAIN_INTERVAL) => asked.push(request()),
+        }
+    }
+}
+
 /// Notes what happens to the connection, and says what an operator has to know.
 fn note(link: &watch::Sender<Link>, event: &Event) {
     let change = |is_up: bool| {
@@ -512,5 +537,44 @@ fn found(message: Result<StreamMessage, RawMessageError>) -> Result<Option<Store
                 Err(StreamFailure::Away(causes(&error)))
             }
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicU32;
+
+    use super::*;
+
+    /// What the request that is sent as the `nth` one is answered, after this time; None for never.
+    async fn asked(answers: &[Option<Duration>]) -> (usize, Duration) {
+        let (began, sent) = (tokio::time::Instant::now(), AtomicU32::new(0));
+        let nth = first_answer(|| {
+            let nth = sent.fetch_add(1, Ordering::Relaxed) as usize;
+            let answer = answers.get(nth).copied().flatten();
+            async move {
+                match answer {
+                    Some(after) => sleep(after).await,
+                    None => std::future::pending().await,
+                }
+                nth
+            }
+        });
+        let nth = timeout(Duration::from_secs(60), nth).await.expect("it is answered");
+        assert_eq!(sent.into_inner() as u64, 1 + began.elapsed().as_secs(), "one each second");
+        (nth, began.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_a_cluster_drops_is_answered_when_there_is_a_leader() {
+        let soon = Some(Duration::from_millis(10));
+        assert_eq!(asked(&[soon]).await, (0, Duration::from_millis(10)));
+        assert_eq!(asked(&[None, None, None, soon]).await, (3, Duration::from_millis(3010)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_answer_counts_although_the_request_was_sent_again() {
+        let slow = Some(Duration::from_millis(3500));
+        assert_eq!(asked(&[slow; 4]).await, (0, Duration::from_millis(3500)));
     }
 }

@@ -13,7 +13,7 @@ mod proxy;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -153,12 +153,15 @@ struct Roaming {
     told: Vec<Value>,
     /// How often it came back.
     returns: usize,
+    /// How many bytes it has, for those who wait for them.
+    progress: Arc<AtomicUsize>,
 }
 
 impl Roaming {
     fn new(edges: Vec<SocketAddr>, log: &str) -> Self {
         let (at, log) = (Position::default(), log.to_owned());
-        Self { edges, log, at, bytes: Vec::new(), told: Vec::new(), returns: 0 }
+        let (bytes, told, progress) = (Vec::new(), Vec::new(), Arc::default());
+        Self { edges, log, at, bytes, told, returns: 0, progress }
     }
 
     /// Reads until the last line of a storm.
@@ -189,6 +192,7 @@ impl Roaming {
             if take(&mut self.at, &mut self.bytes, &mut self.told, message).is_err() {
                 return;
             }
+            self.progress.store(self.bytes.len(), Ordering::Relaxed);
         }
     }
 

@@ -8,15 +8,16 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::broker::agent::stream::Stream;
 use crate::broker::agent::{Agent, Publish, stream_number};
 use crate::broker::ask::KnownPlace;
 use crate::broker::message::{Content, MESSAGE_BYTES_MAX, Message};
 use crate::broker::names;
-use crate::broker::nats::{PublishFailure, Stored, StreamFailure};
+use crate::broker::nats::{ANSWER_TIME_MAX, PublishFailure, Stored, StreamFailure};
 use crate::log::{LogPath, Offset, Registry, Subscription};
 use crate::mirror::RemotePosition;
 use crate::session::viewer::Viewer;
@@ -34,7 +35,9 @@ const MISSED_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// The pauses after a refusal, the first and the longest.
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_LONGEST: Duration = Duration::from_secs(5);
-
+/// What is not stored for so long, beside its time on a slow line, was perhaps lost.
+const QUICK_TIME_MAX: Duration = Duration::from_secs(1);
+const SLOW_BYTES_A_SECOND: f64 = 128.0 * 1024.0;
 /// After so many attempts to publish a message of which nothing is heard it is told.
 const DOUBTS_TOLD: u32 = 2;
 
@@ -354,8 +357,11 @@ impl Publisher {
             let expected = (last.is_known || id.is_none()).then_some(last.sequence);
             let waiting = self.agent.figures.wait();
             let broker = &self.agent.broker;
-            let stored =
-                broker.publish(&self.subject, encoded.clone(), id.as_deref(), expected).await;
+            let publishing =
+                broker.publish(&self.subject, encoded.clone(), id.as_deref(), expected);
+            let time_max = if doubts == 0 { stored_time_max(&encoded.1) } else { ANSWER_TIME_MAX };
+            let late = || PublishFailure::Doubt(format!("no answer within {time_max:?}"));
+            let stored = timeout(time_max, publishing).await.unwrap_or_else(|_| Err(late()));
             drop(waiting);
             let failure = match stored {
                 Ok(sequence) => {
@@ -475,6 +481,13 @@ impl Publisher {
     }
 }
 
+/// How long the broker may take at first to store these bytes. Then its last message is asked for: what
+/// a cluster gets while it has no leader is lost, and waiting for it would add to the pause.
+fn stored_time_max(bytes: &Bytes) -> Duration {
+    let on_way = Duration::from_secs_f64(bytes.len() as f64 / SLOW_BYTES_A_SECOND);
+    (QUICK_TIME_MAX + on_way).min(ANSWER_TIME_MAX)
+}
+
 /// The last message of a subject.
 struct LastMessage {
     /// 0 if there is none.
@@ -490,5 +503,18 @@ fn is_message(stored: &Stored, message: &Message) -> bool {
     match message.content.id() {
         Some(id) => found.content.id() == Some(id),
         None => found == *message,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_have_the_time_that_a_slow_line_takes() {
+        let time_max = |len| stored_time_max(&Bytes::from(vec![0; len]));
+        assert_eq!(time_max(0), Duration::from_secs(1));
+        assert_eq!(time_max(64 * 1024), Duration::from_millis(1500));
+        assert_eq!(time_max(MESSAGE_BYTES_MAX), ANSWER_TIME_MAX);
     }
 }

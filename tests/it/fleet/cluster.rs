@@ -116,21 +116,26 @@ async fn the_leader_of_a_cluster_that_is_killed_in_a_storm_loses_nobody_a_byte()
         .collect();
     let target = format!("/@{HOST}{}", log.display());
     let storm = Storm::begin(&log, None);
-    let viewers: Vec<_> = edges
-        .iter()
-        .map(|edge| tokio::spawn(Roaming::new(vec![edge.address], &target).read()))
-        .collect();
+    let viewers = edges.iter().map(|edge| Roaming::new(vec![edge.address], &target));
+    let (progress, reading): (Vec<_>, Vec<_>) =
+        viewers.map(|viewer| (Arc::clone(&viewer.progress), tokio::spawn(viewer.read()))).unzip();
     for _ in 0..2 {
         let leader = cluster.leader().await;
         pace(Duration::from_millis(500)).await;
         cluster.members[leader].kill();
+        let written = std::fs::metadata(&log).unwrap().len() as usize;
         pace(Duration::from_secs(2)).await;
         cluster.members[leader].start();
+        eventually("all viewers have what was written until then", async || {
+            let got: Vec<_> = progress.iter().map(|it| it.load(Ordering::Relaxed)).collect();
+            if got.iter().all(|got| *got >= written) { Ok(()) } else { Err((got, written)) }
+        })
+        .await;
     }
     // It is led by another one, or again by the same.
     cluster.leader().await;
     let written = storm.end();
-    for viewer in viewers {
+    for viewer in reading {
         viewer.await.unwrap().assert_has(&written, false);
     }
 }
