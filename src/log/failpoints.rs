@@ -67,6 +67,10 @@ impl Failpoint {
         Ok(())
     }
 
+    pub(super) fn hangs(&self) -> bool {
+        false
+    }
+
     pub(super) fn size(&self, size: u64) -> u64 {
         size
     }
@@ -236,6 +240,15 @@ mod set {
         pub(in crate::log) fn check(&self, call: Call) -> Result<()> {
             let (faults, path) = &self.of;
             faults.check(call, path)
+        }
+
+        /// Whether any call hangs. What is in memory is asked for without a call that may.
+        pub(in crate::log) fn hangs(&self) -> bool {
+            let (faults, path) = &self.of;
+            let hangs = |(_, at, fault): &(Call, PathBuf, Fault)| {
+                path.starts_with(at) && matches!(fault, Fault::Hangs)
+            };
+            faults.plan().lasting.iter().any(hangs)
         }
 
         pub(in crate::log) fn size(&self, size: u64) -> u64 {

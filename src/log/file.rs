@@ -3,7 +3,7 @@
 //! Errors name the file and what could not be done with it. Their kind is that of the system call.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::ops::Range;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 use bytes::{Buf, Bytes};
 use rustix::buffer::spare_capacity;
 use rustix::fs::SeekFrom;
-use rustix::io::{Errno, pread};
+use rustix::io::{Errno, ReadWriteFlags, pread, preadv2};
 
 use crate::log::access::{self, Admitted, Identity};
 use crate::log::archive::{Compression, Content, Notice, Unpacked};
@@ -120,6 +120,18 @@ impl LogFile {
     #[must_use]
     pub fn device(&self) -> u64 {
         self.mirrored.as_ref().map_or(self.identity.device, |mirrored| mirrored.device())
+    }
+
+    /// Whether there are bytes at this offset that are in memory, like the first ones of the file, so that
+    /// a read of them waits for no disk. False where the file system does not say that, as those of other
+    /// machines and processes do not.
+    pub(in crate::log) fn is_at_hand(&self, offset: Offset) -> bool {
+        let is_in_memory = |offset: u64| {
+            let (mut byte, flags) = ([0], ReadWriteFlags::NOWAIT);
+            preadv2(&self.file, &mut [IoSliceMut::new(&mut byte)], offset, flags) == Ok(1)
+        };
+        let is_itself = self.content.is_none() && self.mirrored.is_none();
+        is_itself && !self.point.hangs() && is_in_memory(0) && is_in_memory(offset.0)
     }
 
     /// The same, to be read as the content of the file if it is compressed. That may still be
@@ -401,6 +413,25 @@ mod tests {
         assert!(matches!(read(), Read::Changed));
         log.set_len(3);
         assert!(matches!(read(), Read::Changed), "a file that ends before the offset");
+    }
+
+    #[test]
+    fn bytes_are_at_hand_that_were_just_written_and_not_those_that_lie_on_the_disk() {
+        const SIZE: u64 = 8 << 20;
+        let log = LogFile::with_bytes(&vec![b'x'; SIZE as usize]);
+        let magic = rustix::fs::fstatfs(&log.file).unwrap().f_type;
+        // tmpfs and overlayfs don't say it.
+        let says = !matches!(magic, 0x0102_1994 | 0x794c_7630);
+        assert_eq!(log.is_at_hand(Offset(SIZE - 1)), says);
+        assert!(!log.is_at_hand(Offset(SIZE)), "there is nothing new");
+        log.file.sync_all().unwrap();
+        let advice = rustix::fs::Advice::DontNeed;
+        rustix::fs::fadvise(&log.file, 0, None, advice).unwrap();
+        log.file.write_all_at(b"new", SIZE).unwrap();
+        assert!(!log.is_at_hand(Offset(SIZE)), "the first bytes are not");
+        log.read_at(Offset(0), 1).unwrap();
+        assert_eq!(log.is_at_hand(Offset(SIZE)), says);
+        assert!(!log.is_at_hand(Offset(SIZE / 2)), "nobody has read them");
     }
 
     #[test]

@@ -42,7 +42,7 @@ use crate::log::nearby;
 use crate::log::position::Chunk;
 use crate::log::rotated::OldFiles;
 use crate::log::timeline::{OLD_FILES_MAX, Timeline, WaitReason};
-use crate::log::wake::Wake;
+use crate::log::wake::{Wake, Woken};
 use crate::log::watch::Watches;
 pub(in crate::log) use fed::publish_feed;
 pub use history::HistoryFile;
@@ -265,7 +265,10 @@ impl Follower {
         let task = FollowerTask::new(Arc::clone(self), registration, tracker, watches);
         pool.add(self.device, Box::new(task), |id| {
             let pool = pool.clone();
-            self.wake.on_wake(move || pool.wake(id));
+            self.wake.on_wake(move |woken| match woken {
+                Woken::ByWrite => pool.wake_for_write(id),
+                Woken::Otherwise => pool.wake(id),
+            });
         });
     }
 

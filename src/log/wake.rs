@@ -14,7 +14,16 @@ use parking_lot::Mutex;
 const RENAMED_FILES_MAX: usize = 256;
 
 /// The function that each wake calls.
-type Callback = Box<dyn Fn() + Send + Sync>;
+type Callback = Box<dyn Fn(Woken) + Send + Sync>;
+
+/// What has called a wake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Woken {
+    /// The watcher, on its own thread, because the log was written to. It holds no lock.
+    ByWrite,
+    /// Anything else.
+    Otherwise,
+}
 
 /// What wakes one follower. The watcher, viewers and the follower itself share it.
 #[derive(Default)]
@@ -45,7 +54,7 @@ impl std::fmt::Debug for Wake {
 
 impl Wake {
     /// Sets the function that each wake calls. Only the first call has an effect.
-    pub(crate) fn on_wake(&self, callback: impl Fn() + Send + Sync + 'static) {
+    pub(crate) fn on_wake(&self, callback: impl Fn(Woken) + Send + Sync + 'static) {
         // A wake belongs to one follower, which sets it once.
         let _already_set = self.callback.set(Box::new(callback));
     }
@@ -53,14 +62,14 @@ impl Wake {
     /// Wakes the follower. Anything may have happened.
     pub fn wake(&self) {
         self.state.lock().is_name_in_doubt = true;
-        self.call();
+        self.call(Woken::Otherwise);
     }
 
     /// Wakes the follower because bytes were written to the file with the log's name. No name has
-    /// changed.
+    /// changed. The watcher calls it without a lock, since the follower may run at once.
     pub(crate) fn wake_for_write(&self) {
         self.state.lock().has_events = true;
-        self.call();
+        self.call(Woken::ByWrite);
     }
 
     /// Wakes the follower because a file got the log's name.
@@ -96,10 +105,16 @@ impl Wake {
         (std::mem::take(&mut state.appeared), std::mem::take(&mut state.are_events_lost))
     }
 
-    fn call(&self) {
+    fn call(&self, woken: Woken) {
         if let Some(callback) = self.callback.get() {
-            callback();
+            callback(woken);
         }
+    }
+
+    /// Whether an event other than a write came since the last call of
+    /// [`take_name_doubt`](Self::take_name_doubt).
+    pub(crate) fn has_name_doubt(&self) -> bool {
+        self.state.lock().is_name_in_doubt
     }
 
     /// Whether an event other than a write came since the last call. Call this before the name is
@@ -159,7 +174,7 @@ mod tests {
     fn each_wake_calls_and_only_a_write_leaves_the_name_undoubted() {
         let (wake, calls) = (Wake::default(), Arc::new(AtomicUsize::new(0)));
         let counter = Arc::clone(&calls);
-        wake.on_wake(move || {
+        wake.on_wake(move |_| {
             counter.fetch_add(1, Ordering::SeqCst);
         });
         wake.wake_for_write();

@@ -6,13 +6,16 @@
 //! share a watch and report one name only. So a log costs one watch, on its directory, and shares
 //! it with its neighbours.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
+use std::mem::ManuallyDrop;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
 
 use notify::event::{CreateKind, EventKind, ModifyKind, RenameMode};
 use notify::{ErrorKind, RecommendedWatcher, RecursiveMode, Watcher};
@@ -22,6 +25,11 @@ use crate::log::access::Identity;
 use crate::log::failpoints::{Call, Failpoints};
 use crate::log::pattern::Pattern;
 use crate::log::wake::Wake;
+
+thread_local! {
+    /// Whether this is the thread of a watcher. What it runs can't wait for the watcher.
+    static IS_WATCHER: Cell<bool> = const { Cell::new(false) };
+}
 
 /// The process's watches. Cheap to clone.
 #[derive(Clone)]
@@ -210,6 +218,9 @@ impl Watches {
         is_own: bool,
         wake: &Arc<Wake>,
     ) -> Result<Watch, WatchError> {
+        if IS_WATCHER.get() {
+            return Err(WatchError::Other("the watcher's thread can't wait for it".to_owned()));
+        }
         self.faults.check(Call::Watch, directory).map_err(std::io::Error::from)?;
         // This runs before the lock, so that a file system that hangs blocks only this call.
         let identity = identity(directory).ok_or(WatchError::Missing)?;
@@ -241,6 +252,7 @@ impl Watches {
     fn start_watcher(&self) -> notify::Result<RecommendedWatcher> {
         let (listeners, faults) = (Arc::clone(&self.listeners), self.faults.clone());
         notify::recommended_watcher(move |event| {
+            IS_WATCHER.set(true);
             if !faults.is_deaf() {
                 listeners.handle(event);
             }
@@ -305,7 +317,8 @@ impl Listeners {
         Some(path)
     }
 
-    /// Runs on the watcher's thread: it wakes followers and does nothing else.
+    /// Runs on the watcher's thread: it wakes followers. Those of a log that was written to may run on
+    /// this thread, at once.
     fn handle(&self, event: notify::Result<notify::Event>) {
         let Ok(event) = event else { return self.wake_all() };
         if event.need_rescan() {
@@ -315,6 +328,7 @@ impl Listeners {
         if matches!(event.kind, EventKind::Access(_)) {
             return;
         }
+        let mut written = Vec::new();
         let directories = self.0.lock();
         let of = |path: &Path| directories.by_identity.get(directories.watched.get(path)?);
         if let (EventKind::Modify(ModifyKind::Name(RenameMode::Both)), [from, to]) =
@@ -350,7 +364,7 @@ impl Listeners {
                     // A log may be registered for a name several times.
                     let is_again = wakes[..at].iter().any(|other| Arc::ptr_eq(&other.wake, wake));
                     if is_write {
-                        wake.wake_for_write();
+                        written.push(Arc::clone(wake));
                     } else if is_appearance && *is_own && !is_again {
                         wake.wake_for_appearance();
                     } else {
@@ -364,6 +378,8 @@ impl Listeners {
                 }
             }
         }
+        drop(directories);
+        written.iter().for_each(|wake| wake.wake_for_write());
     }
 
     fn wake_all(&self) {
@@ -410,6 +426,21 @@ impl Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
+        if IS_WATCHER.get() {
+            // It belonged to a follower that has failed on this thread.
+            let own = ManuallyDrop::new(Self {
+                watches: self.watches.clone(),
+                directory: std::mem::take(&mut self.directory),
+                identity: self.identity,
+                watched: self.watched.clone(),
+                wake: Arc::clone(&self.wake),
+            });
+            let end = move || drop(ManuallyDrop::into_inner(own));
+            if let Err(error) = thread::Builder::new().spawn(end) {
+                tracing::error!(%error, "can't start a thread to end a watch");
+            }
+            return;
+        }
         let mut watcher = self.watches.watcher.lock();
         let last = self.watches.listeners.remove(self.identity, &self.watched, &self.wake);
         if let (Some(path), Some(notify)) = (last, watcher.running()) {
@@ -422,6 +453,7 @@ impl Drop for Watch {
 mod tests {
     use super::*;
     use crate::log::pattern::{RequestedPath, Symbol};
+    use crate::log::wake::Woken;
     use notify::event::{AccessKind, AccessMode, DataChange, Flag, MetadataKind, RemoveKind};
     use notify::{Event, EventKind};
     use std::sync::atomic::{AtomicUsize, Ordering};
@@ -442,10 +474,42 @@ mod tests {
     fn calls_of(wake: &Wake) -> impl Fn() -> bool {
         let calls = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&calls);
-        wake.on_wake(move || {
+        wake.on_wake(move |_| {
             counter.fetch_add(1, Ordering::SeqCst);
         });
         move || calls.swap(0, Ordering::SeqCst) > 0
+    }
+
+    #[test]
+    fn what_runs_on_the_watchers_thread_never_waits_for_the_watcher() {
+        let directory = tempfile::tempdir().unwrap();
+        let watches = Watches::new(Failpoints::default());
+        let (dropped, is_dropped) = std::sync::mpsc::channel();
+        let watch = |watches: &Watches, wake| {
+            watches.watch(directory.path(), OsStr::new("a.log"), true, wake)
+        };
+        let wake = Arc::<Wake>::default();
+        let held = Mutex::new(Some(watch(&watches, &wake).unwrap()));
+        let again = watches.clone();
+        let path = directory.path().to_owned();
+        wake.on_wake(move |woken| {
+            if woken == Woken::ByWrite
+                && let Some(watch) = held.lock().take()
+            {
+                drop(watch);
+                let refused = again.watch(&path, OsStr::new("b.log"), true, &Arc::default());
+                dropped.send(refused.is_err()).unwrap();
+            }
+        });
+        std::fs::write(directory.path().join("a.log"), "text").unwrap();
+        let deadline = std::time::Duration::from_secs(20);
+        assert!(is_dropped.recv_timeout(deadline).unwrap(), "a watch would wait for itself");
+        let until = std::time::Instant::now() + deadline;
+        while !watches.listeners.0.lock().watched.is_empty() {
+            assert!(std::time::Instant::now() < until, "the watch has not ended");
+            thread::sleep(std::time::Duration::from_millis(1));
+        }
+        watch(&watches, &Arc::default()).unwrap();
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub(in crate::log) async fn publish_feed(
 ) {
     let woken = Arc::new(Notify::new());
     let wakes = Arc::clone(&woken);
-    follower.wake.on_wake(move || wakes.notify_one());
+    follower.wake.on_wake(move |_| wakes.notify_one());
     let publish = |events| follower.publish(Poll { events, ..Poll::default() });
     let mut idle_since = None;
     loop {

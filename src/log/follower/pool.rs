@@ -7,6 +7,10 @@
 //! A thread that has run a follower also runs a [small task](crate::log::nearby) that was woken by that,
 //! if no follower waits. What happens to the log meanwhile lets the same thread run the follower once more.
 //!
+//! The thread of the watcher, which sees that a log was written to, runs the follower of that log itself where
+//! this takes little time and nothing else waits: to wake another thread may cost more than the run. It
+//! does so for a quarter of its time at most, so that a busy log does not delay the events of others.
+//!
 //! A file system that hangs keeps a thread in a call. The schedule lets each device keep a few
 //! threads, and the timer starts another for each that is stuck, up to [`THREADS_MAX`] in all.
 
@@ -31,6 +35,8 @@ const THREADS_MAX: usize = 32;
 /// While all threads are busy and followers are queued, the timer looks this often for stuck
 /// threads.
 const STUCK_CHECK_INTERVAL: Duration = Duration::from_millis(100);
+/// The watcher's thread rests from jobs for so many times as long as the last one took.
+const WATCHER_RESTS: u32 = 3;
 /// The timer sleeps no longer than this.
 const TIMER_SLEEP_MAX: Duration = Duration::from_secs(3600);
 
@@ -39,6 +45,10 @@ pub(super) trait Job: Send {
     /// Runs once, and returns when to run again. `closing` is true in the last runs, when the pool
     /// ends.
     fn run(&mut self, closing: bool) -> After;
+
+    /// Runs once on the watcher's thread. None, with nothing done, if that may take long or wait for
+    /// anything, above all for the watcher.
+    fn run_at_once(&mut self) -> Option<After>;
 }
 
 /// A job, which the thread that runs it locks.
@@ -63,6 +73,8 @@ struct PoolState {
     /// Threads that run followers, idle ones included.
     workers: usize,
     timer: Option<Timer>,
+    /// The watcher's thread runs no job before this.
+    watcher_rests_until: Option<Instant>,
     closing: bool,
 }
 
@@ -97,6 +109,22 @@ impl Pool {
         let mut state = self.0.state.lock();
         let called = state.schedule.wake(id).then(|| self.0.call_worker(&mut state)).flatten();
         // A thread that runs at once finds the state unlocked.
+        drop(state);
+        unpark(called);
+    }
+
+    /// The same on the thread of the watcher, which runs the job itself if that is soon done.
+    pub(super) fn wake_for_write(&self, id: Id) {
+        let mut state = self.0.state.lock();
+        if !state.schedule.wake(id) {
+            return;
+        }
+        let now = Instant::now();
+        let is_rested = state.watcher_rests_until.is_none_or(|until| until <= now);
+        if is_rested && state.schedule.queued() == 1 && !state.closing {
+            self.0.run_at_once(&mut state, now);
+        }
+        let called = self.0.call_worker(&mut state);
         drop(state);
         unpark(called);
     }
@@ -214,8 +242,9 @@ impl Shared {
             if let Some(id) = state.schedule.take(now) {
                 let Some(job) = state.jobs.get(&id).map(Arc::clone) else { continue };
                 let closing = state.closing;
-                let (after, woken) =
-                    MutexGuard::unlocked(&mut state, || nearby::keeping(|| run(&job, closing)));
+                let (after, woken) = MutexGuard::unlocked(&mut state, || {
+                    nearby::keeping(|| run(&job, |job| job.run(closing)))
+                });
                 if let Some(woken) = woken {
                     run_woken(&mut state, woken, after);
                 }
@@ -245,6 +274,21 @@ impl Shared {
         self.threads.send_modify(|threads| *threads -= 1);
     }
 
+    /// Runs the next job on the watcher's thread. One that does not want that is queued again.
+    fn run_at_once(self: &Arc<Self>, state: &mut MutexGuard<'_, PoolState>, now: Instant) {
+        let Some(id) = state.schedule.take(now) else { return };
+        let Some(job) = state.jobs.get(&id).map(Arc::clone) else { return };
+        let run_job = || run(&job, |job| job.run_at_once().unwrap_or(After::Now));
+        let (after, woken) = MutexGuard::unlocked(state, || nearby::keeping(run_job));
+        if let Some(woken) = woken {
+            run_woken(state, woken, after);
+        }
+        self.finish(state, id, after);
+        let done = Instant::now();
+        state.watcher_rests_until = Some(done + WATCHER_RESTS * (done - now));
+        MutexGuard::unlocked(state, || drop(job));
+    }
+
     fn finish(self: &Arc<Self>, state: &mut PoolState, id: Id, after: After) {
         state.schedule.finish(id, after);
         match after {
@@ -270,9 +314,9 @@ fn run_woken(state: &mut MutexGuard<'_, PoolState>, woken: Woken, after: After) 
 }
 
 /// Runs a job. A job that panics has ended. The pool continues.
-fn run(job: &SharedJob, closing: bool) -> After {
+fn run(job: &SharedJob, run: impl FnOnce(&mut dyn Job) -> After) -> After {
     let mut job = job.lock();
-    catch_unwind(AssertUnwindSafe(|| job.run(closing))).unwrap_or_else(|panic| {
+    catch_unwind(AssertUnwindSafe(|| run(&mut **job))).unwrap_or_else(|panic| {
         tracing::error!(reason = reason_of(panic.as_ref()), "following a log has failed");
         After::Ended
     })
@@ -300,6 +344,10 @@ mod tests {
     impl<F: FnMut(bool) -> After + Send> Job for Calls<F> {
         fn run(&mut self, closing: bool) -> After {
             (self.0)(closing)
+        }
+
+        fn run_at_once(&mut self) -> Option<After> {
+            Some((self.0)(false))
         }
     }
 
@@ -421,11 +469,113 @@ mod tests {
         assert!(pool.close(DEADLINE).await);
     }
 
+    /// A job that says on which thread each run was, and what it does at once.
+    struct Says {
+        runs: Sender<String>,
+        at_once: Option<After>,
+    }
+
+    impl Says {
+        fn say(&self) {
+            let name = thread::current().name().unwrap_or_default().to_owned();
+            self.runs.send(name).unwrap();
+        }
+    }
+
+    impl Job for Says {
+        fn run(&mut self, closing: bool) -> After {
+            self.say();
+            if closing { After::Ended } else { After::At(Instant::now() + HOUR) }
+        }
+
+        fn run_at_once(&mut self) -> Option<After> {
+            self.at_once.inspect(|_| self.say())
+        }
+    }
+
+    /// Calls a function on a thread with the name "watcher".
+    fn on_watcher(call: impl FnOnce() + Send) {
+        thread::scope(|scope| {
+            let watcher = thread::Builder::new().name("watcher".to_owned());
+            watcher.spawn_scoped(scope, call).unwrap().join().unwrap();
+        });
+    }
+
+    impl Pool {
+        /// Waits until nothing runs.
+        fn rest(&self) {
+            let until = Instant::now() + DEADLINE;
+            loop {
+                let mut state = self.0.state.lock();
+                if state.idle.len() == state.workers {
+                    state.watcher_rests_until = None;
+                    return;
+                }
+                drop(state);
+                assert!(Instant::now() < until, "the pool does not come to rest");
+                thread::sleep(Duration::from_millis(1));
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn the_watchers_thread_runs_a_job_that_is_soon_done_while_nothing_else_waits() {
+        let (pool, (runs, ran)) = (Pool::new(), channel());
+        let later = After::At(Instant::now() + HOUR);
+        let job = |at_once| Box::new(Says { runs: runs.clone(), at_once });
+        let [mut quick, mut other, mut slow] = [0; 3];
+        pool.add(1, job(Some(later)), |id| quick = id);
+        pool.add(1, job(Some(later)), |id| other = id);
+        pool.add(1, job(None), |id| slow = id);
+        (0..3).for_each(|_| assert_eq!(next(&ran), "follower"));
+
+        pool.rest();
+        on_watcher(|| pool.wake_for_write(quick));
+        assert_eq!(next(&ran), "watcher");
+        on_watcher(|| {
+            pool.0.state.lock().watcher_rests_until = Some(Instant::now() + HOUR);
+            pool.wake_for_write(quick);
+        });
+        assert_eq!(next(&ran), "follower", "it rests");
+        pool.rest();
+        on_watcher(|| pool.wake_for_write(slow));
+        assert_eq!(next(&ran), "follower", "it may take long");
+        pool.rest();
+        on_watcher(|| {
+            pool.0.state.lock().schedule.wake(other);
+            pool.wake_for_write(quick);
+        });
+        assert_eq!([next(&ran), next(&ran)], ["follower"; 2], "another one waits");
+        assert!(ran.try_recv().is_err(), "each wake is one run");
+        assert!(pool.close(DEADLINE).await);
+    }
+
+    #[tokio::test]
+    async fn the_watchers_thread_runs_jobs_for_a_quarter_of_its_time() {
+        let (pool, (runs, ran)) = (Pool::new(), channel());
+        let id = pool.add_calls(1, move |closing| {
+            thread::sleep(Duration::from_millis(2));
+            runs.send(()).unwrap();
+            if closing { After::Ended } else { After::At(Instant::now() + HOUR) }
+        });
+        next(&ran);
+        pool.rest();
+        let began = Instant::now();
+        on_watcher(|| pool.wake_for_write(id));
+        let until = pool.0.state.lock().watcher_rests_until.unwrap();
+        assert!(until - began >= Duration::from_millis(2) * (1 + WATCHER_RESTS));
+        assert!(pool.close(DEADLINE).await);
+    }
+
     #[tokio::test]
     async fn a_job_that_panics_ends_and_others_run_on() {
         struct Ends(Sender<()>);
         impl Job for Ends {
             fn run(&mut self, _: bool) -> After {
+                panic!("as the test wants it");
+            }
+
+            fn run_at_once(&mut self) -> Option<After> {
                 panic!("as the test wants it");
             }
         }
@@ -439,6 +589,26 @@ mod tests {
         next(&ran);
         pool.add(1, Box::new(Ends(ends)), |_| {});
         next(&ended);
+        pool.wake(id);
+        next(&ran);
+
+        struct FailsAtOnce(Sender<()>);
+        impl Job for FailsAtOnce {
+            fn run(&mut self, _: bool) -> After {
+                self.0.send(()).unwrap();
+                After::At(Instant::now() + HOUR)
+            }
+
+            fn run_at_once(&mut self) -> Option<After> {
+                panic!("as the test wants it");
+            }
+        }
+        let ((runs, began), mut failing) = (channel(), 0);
+        pool.add(1, Box::new(FailsAtOnce(runs)), |id| failing = id);
+        next(&began);
+        pool.rest();
+        on_watcher(|| pool.wake_for_write(failing));
+        assert!(began.recv().is_err(), "it has ended, and is dropped");
         pool.wake(id);
         next(&ran);
         assert!(pool.close(DEADLINE).await);

@@ -296,16 +296,32 @@ impl RotationTracker {
         self.has_room = has_room;
     }
 
+    /// Whether a poll now does nothing but read the present file, which has new bytes in memory, as far as
+    /// is known before.
+    pub(super) fn reads_from_memory(&self, now: Instant, wake: &Wake) -> bool {
+        let is_due = self.due().is_some_and(|due| due <= now);
+        let has_bytes = |tailed: &TailedFile| tailed.file.is_at_hand(tailed.fingerprint.offset());
+        self.is_name_fresh(now)
+            && !wake.has_name_doubt()
+            && !is_due
+            && self.present.file().is_some_and(has_bytes)
+    }
+
     /// Whether the path may lead to another file by now, or a rotation is not finished.
     fn must_check_name(&self, now: Instant, wake: &Wake) -> bool {
         let is_doubted = wake.take_name_doubt();
+        is_doubted || !self.is_name_fresh(now)
+    }
+
+    /// Whether the present file had the name a moment ago, and no rotation is to be finished.
+    fn is_name_fresh(&self, now: Instant) -> bool {
         let is_fresh = match &self.present {
             Present::Named { checked_at, .. } => {
                 checked_at.is_some_and(|checked_at| now.duration_since(checked_at) < NAME_INTERVAL)
             }
             Present::Absent(_) | Present::Gone { .. } | Present::Draining { .. } => false,
         };
-        is_doubted || !is_fresh || self.next_rotation_at.is_some()
+        is_fresh && self.next_rotation_at.is_none()
     }
 
     /// The present file and its size now. None when nothing is followed, or the size can't be read.

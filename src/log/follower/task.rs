@@ -88,8 +88,9 @@ impl<R: Registration> FollowerTask<R> {
     }
 
     /// Polls once, publishes what was found and completes refreshes. Returns whether there may be
-    /// more, and whether a file was truncated.
-    fn poll(&mut self) -> (bool, bool) {
+    /// more, and whether a file was truncated. Where it may not wait for the watcher, the watches of files
+    /// that have moved are renewed by the next poll.
+    fn poll(&mut self, may_wait: bool) -> (bool, bool) {
         let now = Instant::now();
         let asked = self.follower.asked();
         // A refresh needs a full check, even when the wake of an event has not arrived yet.
@@ -99,7 +100,7 @@ impl<R: Registration> FollowerTask<R> {
         if self.follower.is_polling() {
             self.follower.wake.lose_events();
         }
-        if now >= self.next_renewal || self.watches.is_missing() {
+        if may_wait && self.must_renew_watches(now) {
             self.renew_watches();
         }
         self.follower.hand_over_found_files(&mut self.tracker, now);
@@ -112,7 +113,11 @@ impl<R: Registration> FollowerTask<R> {
         let poll = self.tracker.poll(now, &self.follower.wake);
         self.follower.set_unpublished_files(self.tracker.unpublished_files());
         if poll.rotated && self.tracker.watch_places() != self.places {
-            self.renew_watches();
+            if may_wait {
+                self.renew_watches();
+            } else {
+                self.next_renewal = now;
+            }
         }
         let Poll { more, rotated, truncated, .. } = poll;
         self.follower.publish(poll);
@@ -145,6 +150,10 @@ impl<R: Registration> FollowerTask<R> {
         }
     }
 
+    fn must_renew_watches(&self, now: Instant) -> bool {
+        now >= self.next_renewal || self.watches.is_missing()
+    }
+
     fn renew_watches(&mut self) {
         self.places = self.tracker.watch_places();
         let works = self.watches.renew(&self.follower.log, &self.follower.wake, &self.places);
@@ -170,6 +179,16 @@ impl<R: Registration> FollowerTask<R> {
         is_idle && self.registration.retire(self.tracker.remembered_file())
     }
 
+    /// When to run again after a poll.
+    fn after(&mut self, more: bool, truncated: bool) -> After {
+        let pause = truncated.then(|| self.pause_after_truncation(Instant::now())).flatten();
+        match pause {
+            Some(until) => After::NotBefore(until),
+            None if more => After::Now,
+            None => After::At(self.due()),
+        }
+    }
+
     /// The time of the next run that is due without a wake.
     fn due(&self) -> Instant {
         let lingers_until = self.idle_since.map(|since| since + LINGER);
@@ -182,7 +201,7 @@ impl<R: Registration> FollowerTask<R> {
     fn run_last(&mut self) -> After {
         let since = *self.closing_since.get_or_insert_with(Instant::now);
         self.tracker.doubt_everything();
-        let (more, _) = self.poll();
+        let (more, _) = self.poll(true);
         let is_late = since.elapsed() >= LAST_POLLS_TIME_MAX;
         match (more, self.tracker.is_rotating()) {
             (true, _) if !is_late => After::Now,
@@ -209,19 +228,32 @@ impl<R: Registration> Job for FollowerTask<R> {
         if is_complete {
             self.tracker.doubt_everything();
         }
-        let (more, truncated) = self.poll();
+        let (more, truncated) = self.poll(true);
         if is_complete && !more && !self.tracker.is_rotating() {
             // Whoever comes back gets the same generation.
             self.registration.remember(self.tracker.remembered_file());
             return After::Ended;
         }
-        let now = Instant::now();
-        let pause = truncated.then(|| self.pause_after_truncation(now)).flatten();
-        match pause {
-            Some(until) => After::NotBefore(until),
-            None if more => After::Now,
-            None if self.retire_if_idle(now) => After::Ended,
-            None => After::At(self.due()),
+        match self.after(more, truncated) {
+            After::At(_) if self.retire_if_idle(Instant::now()) => After::Ended,
+            after => after,
         }
+    }
+
+    fn run_at_once(&mut self) -> Option<After> {
+        let (now, follower) = (Instant::now(), &self.follower);
+        let is_asked = follower.asked() != self.asked || self.pending.is_some();
+        let is_quick = !self.must_renew_watches(now)
+            && !is_asked
+            && !follower.is_complete()
+            && !follower.is_polling()
+            && follower.viewers() > 0
+            && self.tracker.reads_from_memory(now, &follower.wake);
+        if !is_quick {
+            return None;
+        }
+        let (more, truncated) = self.poll(false);
+        let has_moved = self.must_renew_watches(Instant::now());
+        Some(self.after(more || has_moved, truncated))
     }
 }
