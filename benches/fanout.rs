@@ -7,7 +7,8 @@
 //! threads, which `ONLY=threads` names together. `PEERS="edge,two edges,original,websocketd,nchan,nchan TLS,frontail"`
 //! measures other servers as well, if they are installed, and `PEERS=installed` all of them but the edges and those
 //! with TLS; `ONLY=tailcast,peers` then leaves out the rest. `edge` is an edge of a machine that has the log, with
-//! nats-server between; of `two edges` each has so many viewers, and the table has those of the first.
+//! nats-server between; of `two edges` each has so many viewers, and the table has those of the first. `floor notify` is
+//! the floor on the thread of a `notify` watcher.
 
 #![allow(
     dead_code,
@@ -137,6 +138,7 @@ fn note(load: &str, all: &[(String, &str, Figures)]) {
 fn main() {
     match &words()[..] {
         [mode, log] if mode == "serve" => return floor::serve(Path::new(log), false, None),
+        [mode, log] if mode == "serve-notify" => return floor::serve_notified(Path::new(log)),
         [mode, log, directory] if mode == "serve-tls" => {
             let tls = floor::tls(Path::new(directory));
             return floor::serve(Path::new(log), false, Some(&tls));
@@ -190,6 +192,7 @@ fn main() {
                 let log = stage.log("a.log");
                 let server = match name.as_str() {
                     "floor" => Some(Server::floor(&log)),
+                    "floor notify" => Some(Server::floor_notified(&log)),
                     "floor TLS" => Some(Server::floor_tls(&log)),
                     "tailcast TLS" => Some(Server::tailcast_tls(stage.path())),
                     "before" => Some(Server::before(stage.path())),

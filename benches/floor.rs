@@ -6,6 +6,7 @@
 //! All ratios in `README.md` refer to it, so it is written plainly.
 //!
 //! `cargo bench --bench floor -- serve FILE` serves the file at any path, and prints its address.
+//! `serve-notify FILE` does the same on the thread of a `notify` watcher, as tailcast does with few viewers.
 //! `serve-tls FILE DIRECTORY` does the same with TLS: each socket has a rustls connection, which encrypts the
 //! message before the one system call. The
 //! directory has its `chain.pem` and `key.pem`.
@@ -27,9 +28,10 @@ use std::mem::MaybeUninit;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use notify::Watcher;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::inotify;
 use rustls::pki_types::pem::PemObject;
@@ -72,37 +74,32 @@ pub fn tls(directory: &Path) -> Arc<ServerConfig> {
     Arc::new(config.unwrap().with_no_client_auth().with_single_cert(chain, key).unwrap())
 }
 
-/// Serves a file until it is killed. With `waits` it waits for a full socket instead of closing it.
-pub fn serve(path: &Path, waits: bool, tls: Option<&Arc<ServerConfig>>) {
-    let file = File::open(path).unwrap();
-    let mut offset = file.metadata().unwrap().len();
-    let watch = inotify::init(inotify::CreateFlags::NONBLOCK | inotify::CreateFlags::CLOEXEC);
-    let watch = watch.unwrap();
-    inotify::add_watch(&watch, path, inotify::WatchFlags::MODIFY).unwrap();
-    let mut events = [MaybeUninit::uninit(); 4096];
-    let mut events = inotify::Reader::new(&watch, &mut events);
+/// What was appended to a file, and where it goes.
+struct Feed {
+    file: File,
+    offset: u64,
+    frame: Vec<u8>,
+    sockets: Vec<Socket>,
+}
 
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.set_nonblocking(true).unwrap();
-    let scheme = if tls.is_some() { "https" } else { "http" };
-    println!("{scheme}://{}/", listener.local_addr().unwrap());
+impl Feed {
+    fn new(path: &Path) -> Self {
+        let file = File::open(path).unwrap();
+        let offset = file.metadata().unwrap().len();
+        Self { file, offset, frame: vec![0; 10 + READ_BYTES], sockets: Vec::new() }
+    }
 
-    let mut sockets: Vec<Socket> = Vec::new();
-    let mut frame = vec![0; 10 + READ_BYTES];
-    loop {
-        let mut ready = [PollFd::new(&watch, PollFlags::IN), PollFd::new(&listener, PollFlags::IN)];
-        poll(&mut ready, None).unwrap();
-        let came = !ready[1].revents().is_empty();
-        while events.next().is_ok() {}
+    /// Reads what was appended, and writes it to each socket.
+    fn pass_on(&mut self) {
         loop {
-            let read = file.read_at(&mut frame[10..], offset).unwrap();
+            let read = self.file.read_at(&mut self.frame[10..], self.offset).unwrap();
             if read == 0 {
-                break;
+                return;
             }
-            offset += read as u64;
-            let start = put_header(&mut frame, read);
-            let message = &frame[start..10 + read];
-            sockets.retain_mut(|socket| match socket.send(message) {
+            self.offset += read as u64;
+            let start = put_header(&mut self.frame, read);
+            let message = &self.frame[start..10 + read];
+            self.sockets.retain_mut(|socket| match socket.send(message) {
                 Ok(()) => true,
                 cut => {
                     eprintln!("a viewer is too slow: {cut:?} of {}", message.len());
@@ -110,9 +107,55 @@ pub fn serve(path: &Path, waits: bool, tls: Option<&Arc<ServerConfig>>) {
                 }
             });
         }
+    }
+}
+
+fn listen(scheme: &str) -> TcpListener {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    println!("{scheme}://{}/", listener.local_addr().unwrap());
+    listener
+}
+
+/// Serves a file until it is killed, on the thread of a `notify` watcher.
+pub fn serve_notified(path: &Path) {
+    let feed = Arc::new(Mutex::new(Feed::new(path)));
+    let watched = Arc::clone(&feed);
+    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        if matches!(event.unwrap().kind, notify::EventKind::Modify(_)) {
+            watched.lock().unwrap().pass_on();
+        }
+    })
+    .unwrap();
+    watcher.watch(path.parent().unwrap(), notify::RecursiveMode::NonRecursive).unwrap();
+    let listener = listen("http");
+    loop {
+        if let Some(socket) = accept(&listener, None) {
+            socket.stream.set_nonblocking(true).unwrap();
+            feed.lock().unwrap().sockets.push(socket);
+        }
+    }
+}
+
+/// Serves a file until it is killed. With `waits` it waits for a full socket instead of closing it.
+pub fn serve(path: &Path, waits: bool, tls: Option<&Arc<ServerConfig>>) {
+    let mut feed = Feed::new(path);
+    let watch = inotify::init(inotify::CreateFlags::NONBLOCK | inotify::CreateFlags::CLOEXEC);
+    let watch = watch.unwrap();
+    inotify::add_watch(&watch, path, inotify::WatchFlags::MODIFY).unwrap();
+    let mut events = [MaybeUninit::uninit(); 4096];
+    let mut events = inotify::Reader::new(&watch, &mut events);
+
+    let listener = listen(if tls.is_some() { "https" } else { "http" });
+    listener.set_nonblocking(true).unwrap();
+    loop {
+        let mut ready = [PollFd::new(&watch, PollFlags::IN), PollFd::new(&listener, PollFlags::IN)];
+        poll(&mut ready, None).unwrap();
+        let came = !ready[1].revents().is_empty();
+        while events.next().is_ok() {}
+        feed.pass_on();
         while let Some(socket) = came.then(|| accept(&listener, tls)).flatten() {
             socket.stream.set_nonblocking(!waits).unwrap();
-            sockets.push(socket);
+            feed.sockets.push(socket);
         }
     }
 }
@@ -182,6 +225,7 @@ fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     match arguments.iter().skip(1).filter(|word| *word != "--bench").collect::<Vec<_>>()[..] {
         [mode, file] if mode == "serve" => serve(Path::new(file), false, None),
+        [mode, file] if mode == "serve-notify" => serve_notified(Path::new(file)),
         [mode, file, directory] if mode == "serve-tls" => {
             serve(Path::new(file), false, Some(&tls(Path::new(directory))));
         }

@@ -133,6 +133,13 @@ impl Server {
         Self::start(command)
     }
 
+    /// The same on the thread of a `notify` watcher.
+    pub fn floor_notified(log: &Path) -> Self {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.arg("serve-notify").arg(log);
+        Self::start(command)
+    }
+
     pub fn tailcast(directory: &Path) -> Self {
         Self::build(TAILCAST.as_ref(), directory)
     }

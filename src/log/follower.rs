@@ -262,6 +262,8 @@ impl Follower {
         watches: Watches,
         pool: &Pool,
     ) {
+        let watcher = watches.clone();
+        self.wake.on_settle(move || watcher.settle());
         let task = FollowerTask::new(Arc::clone(self), registration, tracker, watches);
         pool.add(self.device, Box::new(task), |id| {
             let pool = pool.clone();

@@ -30,6 +30,7 @@ pub(crate) enum Woken {
 pub struct Wake {
     state: Mutex<WakeState>,
     callback: OnceLock<Callback>,
+    settle: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 
 #[derive(Debug, Default)]
@@ -57,6 +58,19 @@ impl Wake {
     pub(crate) fn on_wake(&self, callback: impl Fn(Woken) + Send + Sync + 'static) {
         // A wake belongs to one follower, which sets it once.
         let _already_set = self.callback.set(Box::new(callback));
+    }
+
+    /// Sets the function that waits for the watcher. Only the first call has an effect.
+    pub(crate) fn on_settle(&self, settle: impl Fn() + Send + Sync + 'static) {
+        let _already_set = self.settle.set(Box::new(settle));
+    }
+
+    /// Waits until the watcher has handled the events of all that has happened so far. It may stand still in
+    /// the middle of them, where the machine is busy.
+    pub(crate) fn settle(&self) {
+        if let Some(settle) = self.settle.get() {
+            settle();
+        }
     }
 
     /// Wakes the follower. Anything may have happened.
@@ -124,10 +138,15 @@ impl Wake {
         std::mem::take(&mut self.state.lock().is_name_in_doubt)
     }
 
-    /// Removes the oldest renamed file and returns its present path. None when there is none.
+    /// The present path of the oldest renamed file. None when there is none.
     #[must_use]
-    pub fn next_renamed(&self) -> Option<PathBuf> {
-        self.state.lock().renamed.pop_front()
+    pub fn first_renamed(&self) -> Option<PathBuf> {
+        self.state.lock().renamed.front().cloned()
+    }
+
+    /// Removes the renamed file with this present path.
+    pub(crate) fn take_renamed(&self, path: &Path) {
+        self.state.lock().renamed.retain(|other| other != path);
     }
 
     /// Whether a renamed file lies at this path and has not been taken yet.
@@ -143,12 +162,13 @@ impl Wake {
     }
 
     /// Records a renaming. `had_name` says whether the file had the log's own name, and `has_name`
-    /// whether it has that now.
+    /// whether it has that now: then it is counted among the files that got it.
     pub(crate) fn record_rename(&self, from: &Path, to: &Path, had_name: bool, has_name: bool) {
         let mut state = self.state.lock();
         // A file that gets its name back is no other file.
-        let is_back = has_name && state.renamed.iter().any(|path| path == from);
-        state.appeared -= i64::from(is_back);
+        let is_back = state.renamed.iter().any(|path| path == from);
+        state.appeared += i64::from(has_name && !is_back);
+        state.has_events |= has_name;
         let renamed = &mut state.renamed;
         // The renaming has replaced the file that had the new name.
         renamed.retain(|path| path != to);
@@ -169,6 +189,12 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
+
+    impl Wake {
+        pub(crate) fn take_all_renamed(&self) -> Vec<PathBuf> {
+            self.state.lock().renamed.drain(..).collect()
+        }
+    }
 
     #[test]
     fn each_wake_calls_and_only_a_write_leaves_the_name_undoubted() {
@@ -201,7 +227,7 @@ mod tests {
         rename("a.log", "gone");
         rename("b.log", "gone");
         assert!(wake.has_renamed_to(&path("a.log.2")) && !wake.has_renamed_to(&path("gone")));
-        let names: Vec<_> = std::iter::from_fn(|| wake.next_renamed()).collect();
+        let names = wake.take_all_renamed();
         assert_eq!(names, ["a.log.2", "a.log.1"].map(path));
     }
 
@@ -212,7 +238,7 @@ mod tests {
         for number in 0..=RENAMED_FILES_MAX {
             wake.record_rename(Path::new("/logs/a.log"), &to(number), true, false);
         }
-        assert_eq!(wake.next_renamed(), Some(to(1)));
+        assert_eq!(wake.first_renamed(), Some(to(1)));
     }
 
     #[test]
@@ -221,10 +247,8 @@ mod tests {
         let (log, aside) = (Path::new("/logs/a.log"), Path::new("/logs/a.log.1"));
         wake.wake_for_appearance();
         wake.record_rename(log, aside, true, false);
-        wake.wake_for_appearance();
         wake.record_rename(aside, log, false, true);
         assert_eq!(wake.take_appearances(), (1, false));
-        wake.wake_for_appearance();
         wake.record_rename(Path::new("/logs/b.log"), log, false, true);
         assert_eq!(wake.take_appearances(), (1, false), "another one");
         wake.wake_for_appearance();

@@ -71,6 +71,51 @@ struct Directories {
     by_identity: HashMap<Identity, Directory>,
     /// The directory of each watched path.
     watched: HashMap<PathBuf, Identity>,
+    /// The first half of a renaming: its number, and the path that the file had.
+    moved_from: Option<(usize, PathBuf)>,
+}
+
+impl Directories {
+    /// Records a renaming at its second half. Returns whether the file has stayed in its directory: then it
+    /// is counted, if it has got a log's name. A single call does both, so that no follower sees the one
+    /// without the other.
+    fn record_rename(&mut self, event: &notify::Event) -> bool {
+        let EventKind::Modify(ModifyKind::Name(mode)) = event.kind else { return false };
+        let (Some(path), Some(number)) = (event.paths.first(), event.tracker()) else {
+            return false;
+        };
+        if mode == RenameMode::From {
+            self.moved_from = Some((number, path.clone()));
+        }
+        if mode != RenameMode::To {
+            return false;
+        }
+        let Some((_, from)) = self.moved_from.take_if(|(of, _)| *of == number) else {
+            return false;
+        };
+        let identity = |path: &Path| self.watched.get(path.parent()?).copied();
+        let Some(directory) = identity(&from).and_then(|from| self.by_identity.get(&from)) else {
+            return false;
+        };
+        let has_stayed = identity(path) == identity(&from);
+        // Each wake records the renaming once, whatever the number of names under which it is
+        // registered.
+        let mut wakes: Vec<(&Arc<Wake>, bool, bool)> = Vec::new();
+        for (name, listeners) in &directory.names {
+            for listener in listeners {
+                let had_name = listener.is_own && from.file_name() == Some(name);
+                let has_name = listener.is_own && has_stayed && path.file_name() == Some(name);
+                match wakes.iter_mut().find(|(wake, ..)| Arc::ptr_eq(wake, &listener.wake)) {
+                    Some((_, had, has)) => (*had, *has) = (*had | had_name, *has | has_name),
+                    None => wakes.push((&listener.wake, had_name, has_name)),
+                }
+            }
+        }
+        for (wake, had_name, has_name) in wakes {
+            wake.record_rename(&from, path, had_name, has_name);
+        }
+        has_stayed
+    }
 }
 
 /// A wake that is registered under a name.
@@ -211,6 +256,23 @@ impl Watches {
         self.register(directory, Watched::Pattern(pattern.clone()), true, wake)
     }
 
+    /// Waits until the watcher has handled the events of all that has happened so far. The call may block.
+    pub(crate) fn settle(&self) {
+        // The watcher's thread can't wait for itself.
+        if IS_WATCHER.get() {
+            return;
+        }
+        let mut watcher = self.watcher.lock();
+        let Some(notify) = watcher.running() else { return };
+        // It answers between two rounds of events. Those that had come may still be before it after the first
+        // answer, and are not after the second.
+        for _ in 0..2 {
+            if let Err(error) = notify.configure(notify::Config::default()) {
+                tracing::debug!(%error, "the watcher does not answer");
+            }
+        }
+    }
+
     fn register(
         &self,
         directory: &Path,
@@ -329,31 +391,11 @@ impl Listeners {
             return;
         }
         let mut written = Vec::new();
-        let directories = self.0.lock();
+        let mut directories = self.0.lock();
+        let is_counted = directories.record_rename(&event);
         let of = |path: &Path| directories.by_identity.get(directories.watched.get(path)?);
-        if let (EventKind::Modify(ModifyKind::Name(RenameMode::Both)), [from, to]) =
-            (event.kind, event.paths.as_slice())
-            && let Some(directory) = from.parent().and_then(of)
-        {
-            // Each wake records the renaming once, whatever the number of names under which it is
-            // registered.
-            let mut wakes: Vec<(&Arc<Wake>, bool, bool)> = Vec::new();
-            for (name, listeners) in &directory.names {
-                for listener in listeners {
-                    let had_name = listener.is_own && from.file_name() == Some(name);
-                    let has_name = listener.is_own && to.file_name() == Some(name);
-                    match wakes.iter_mut().find(|(wake, ..)| Arc::ptr_eq(wake, &listener.wake)) {
-                        Some((_, had, has)) => (*had, *has) = (*had | had_name, *has | has_name),
-                        None => wakes.push((&listener.wake, had_name, has_name)),
-                    }
-                }
-            }
-            for (wake, had_name, has_name) in wakes {
-                wake.record_rename(from, to, had_name, has_name);
-            }
-        }
         let is_write = matches!(event.kind, EventKind::Modify(ModifyKind::Data(_)));
-        let is_appearance = is_appearance(event.kind);
+        let is_appearance = is_appearance(event.kind) && !is_counted;
         for path in &event.paths {
             if let Some(directory) = of(path) {
                 directory.wakes().for_each(|wake| wake.wake());
@@ -467,6 +509,22 @@ mod tests {
         let wake = Arc::default();
         listeners.add(identity, &Watched::Name("a.log".into()), true, &wake);
         (listeners, directory, wake)
+    }
+
+    /// The events of a renaming, as `notify` sends them.
+    fn send_rename(listeners: &Listeners, directory: &Path, from: &str, to: &str) {
+        static NUMBER: AtomicUsize = AtomicUsize::new(1);
+        let number = NUMBER.fetch_add(1, Ordering::SeqCst);
+        let (from, to) = (directory.join(from), directory.join(to));
+        for (mode, paths) in [
+            (RenameMode::From, &[&from][..]),
+            (RenameMode::To, &[&to]),
+            (RenameMode::Both, &[&from, &to]),
+        ] {
+            let event = Event::new(EventKind::Modify(ModifyKind::Name(mode))).set_tracker(number);
+            let add = |event: Event, path: &&PathBuf| event.add_path(path.to_path_buf());
+            listeners.handle(Ok(paths.iter().fold(event, add)));
+        }
     }
 
     /// Counts the calls of a wake. The function that it returns says whether it was called since
@@ -626,12 +684,7 @@ mod tests {
     #[test]
     fn files_that_lose_the_name_are_recorded_and_their_later_names_too() {
         let (listeners, directory, wake) = listeners();
-        let rename = |from: &str, to: &str| {
-            let both = EventKind::Modify(ModifyKind::Name(RenameMode::Both));
-            let event =
-                Event::new(both).add_path(directory.join(from)).add_path(directory.join(to));
-            listeners.handle(Ok(event));
-        };
+        let rename = |from: &str, to: &str| send_rename(&listeners, &directory, from, to);
         rename("b.log", "b.log.1");
         assert!(!wake.has_renamed(), "a neighbour");
         rename("a.log", "a.log.1");
@@ -641,8 +694,42 @@ mod tests {
         listeners.add(identity, &Watched::Name("old.log".into()), false, &wake);
         rename("old.log", "older.log");
         rename("a.log", "a.log.0");
-        let names: Vec<_> = std::iter::from_fn(|| wake.next_renamed()).collect();
+        let names = wake.take_all_renamed();
         assert_eq!(names, ["a.log.2", "a.log.0"].map(|name| directory.join(name)));
+    }
+
+    #[test]
+    fn whoever_settles_has_all_events_so_far() {
+        let directory = tempfile::tempdir().unwrap();
+        let watches = Watches::new(Failpoints::default());
+        let (name, wake) = (OsStr::new("a.log"), Arc::<Wake>::default());
+        let _watch = watches.watch(directory.path(), name, true, &wake).unwrap();
+        let path = |name: &str| directory.path().join(name);
+        wake.on_wake(|_| thread::sleep(std::time::Duration::from_millis(2)));
+        for round in 1..=10 {
+            std::fs::write(path("a.log"), "text").unwrap();
+            std::fs::rename(path("a.log"), path(&format!("a.log.{round}"))).unwrap();
+            watches.settle();
+            assert_eq!(wake.take_appearances(), (1, false));
+            assert!(wake.has_renamed_to(&path(&format!("a.log.{round}"))));
+        }
+    }
+
+    #[test]
+    fn a_file_that_gets_its_name_back_is_never_counted() {
+        let (listeners, directory, wake) = listeners();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let (counts, counting) = (Arc::clone(&seen), Arc::downgrade(&wake));
+        // A follower that looks at each wake.
+        wake.on_wake(move |_| {
+            let appeared = counting.upgrade().map(|wake| wake.take_appearances().0);
+            counts.lock().extend(appeared);
+        });
+        send_rename(&listeners, &directory, "a.log", "a.log.1");
+        send_rename(&listeners, &directory, "a.log.1", "a.log");
+        assert!(seen.lock().iter().all(|appeared| *appeared == 0), "{:?}", seen.lock());
+        send_rename(&listeners, &directory, "b.log", "a.log");
+        assert_eq!(seen.lock().iter().sum::<i64>(), 1, "another one");
     }
 
     #[test]

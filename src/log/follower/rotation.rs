@@ -212,8 +212,7 @@ impl RotationTracker {
             // The write that woke the follower went to another file.
         }
         self.present.doubt_name();
-        let (appeared, are_lost) = wake.take_appearances();
-        self.appearances.record(appeared, are_lost, now);
+        self.record_appearances(now, wake);
         let identified = self.chooser.identify();
         let is_untailable = matches!(identified, Err(Refusal::Untailable | Refusal::Forbidden));
         let was_untailable = std::mem::replace(&mut self.is_untailable, is_untailable);
@@ -251,6 +250,11 @@ impl RotationTracker {
             self.settle(now, &mut poll);
         }
         poll
+    }
+
+    fn record_appearances(&mut self, now: Instant, wake: &Wake) {
+        let (appeared, are_lost) = wake.take_appearances();
+        self.appearances.record(appeared, are_lost, now);
     }
 
     /// A file that has, or had, the name was opened in the poll that began at `now`. If the process was
@@ -360,6 +364,11 @@ impl RotationTracker {
             return;
         }
         self.next_rotation_at = None;
+        if self.present.has_successors() {
+            // What had the name before them is known only when their own events have been handled.
+            wake.settle();
+            self.record_appearances(now, wake);
+        }
         for _ in 0..POLL_ROTATIONS_MAX {
             match self.compare_successor(now, wake) {
                 Verdict::Same => {

@@ -186,14 +186,15 @@ impl LogFiles {
         let from = self.files[file].path.replace(to.to_owned()).unwrap();
         std::fs::rename(&from, to).unwrap();
         self.wake.wake();
-        if to == self.log {
-            self.appear();
-        }
         if self.has_rename_events && from.parent() == to.parent() {
+            // This counts it, too.
+            self.appeared += usize::from(to == self.log);
             self.wake.record_rename(&from, to, from == self.log, to == self.log);
             if from == self.log {
                 self.rename_away.push(file);
             }
+        } else if to == self.log {
+            self.appear();
         }
     }
 

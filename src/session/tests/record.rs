@@ -145,7 +145,7 @@ impl Record {
         let late = VecDeque::new();
         self.following = Some(Following { follower, tracker, present: None, late });
         // The follower does not get the events from before its start.
-        while log_files.wake.next_renamed().is_some() {}
+        log_files.wake.take_all_renamed();
         log_files.wake.take_appearances();
         (log_files.appeared, self.begun) = (0, 0);
         self.missed_after.clear();

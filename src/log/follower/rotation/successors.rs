@@ -106,13 +106,22 @@ impl RotationTracker {
     /// The next file that had the name and was renamed, according to the events. None when all of
     /// them are known.
     pub(super) fn open_renamed(&mut self, now: Instant, wake: &Wake) -> Option<TailedFile> {
-        while let Some(path) = wake.next_renamed() {
+        let mut settled = None;
+        while let Some(path) = wake.first_renamed() {
             let log = self.access.locate(path.as_os_str().as_bytes()).ok();
             let Some(admitted) =
                 log.and_then(|log| self.reserve.open(|| self.access.open(&log)).ok())
             else {
+                // It may have moved on, or have got the log's name back, in an event that is not handled yet.
+                if settled.as_ref() == Some(&path) {
+                    wake.take_renamed(&path);
+                } else {
+                    wake.settle();
+                    settled = Some(path);
+                }
                 continue;
             };
+            wake.take_renamed(&path);
             let identity = admitted.identity();
             if let Some(at) = self.position_in_successors(identity) {
                 return self.take_successor(at);

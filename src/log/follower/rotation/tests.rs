@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::Write as _;
 use std::os::unix::ffi::OsStrExt;
 
+use parking_lot::Mutex;
+
 use super::*;
 #[cfg(feature = "faults")]
 use crate::log::failpoints::Call;
@@ -92,7 +94,6 @@ fn a_file_that_was_followed_is_not_found_as_one_that_was_missed() {
     assert_eq!(poll_for(5_000), (false, "second\n".to_owned()));
     rename(&path, &second);
     rename(&first, &path);
-    wake.wake_for_appearance();
     assert_eq!(poll_for(5_000), (false, "second\nfirst\n".to_owned()));
     rename(&path, &first);
     std::fs::write(&path, "third\n").unwrap();
@@ -134,6 +135,73 @@ fn a_file_whose_renaming_is_told_long_after_it_was_followed_is_published_once() 
 }
 
 #[cfg(feature = "faults")]
+#[test]
+fn a_watcher_that_stands_still_between_two_events_makes_no_file_missing() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.log");
+    let [aside, other] = ["a.log.1", "a.log.2"].map(|name| directory.path().join(name));
+    let mut tracker = tracker_of(&path, "first\n", Duration::from_secs(5));
+    let (wake, began) = (Arc::new(Wake::default()), Instant::now());
+    // What the watcher has not handled yet.
+    let unhandled: Arc<Mutex<Vec<(PathBuf, PathBuf)>>> = Arc::default();
+    let (handled, of) = (Arc::clone(&unhandled), Arc::downgrade(&wake));
+    let log = path.clone();
+    let handle = move || {
+        for (from, to) in handled.lock().drain(..) {
+            let wake = of.upgrade().unwrap();
+            wake.record_rename(&from, &to, from == log, to == log);
+            wake.wake();
+        }
+    };
+    wake.on_settle(handle);
+    let rename = |from: &Path, to: &Path| {
+        std::fs::rename(from, to).unwrap();
+        unhandled.lock().push((from.to_owned(), to.to_owned()));
+    };
+    let first_is_handled = || {
+        let (from, to) = unhandled.lock().remove(0);
+        wake.record_rename(&from, &to, from == path, to == path);
+        wake.wake();
+    };
+    let mut at = 0;
+    let mut poll_for = |tracker: &mut RotationTracker, milliseconds: u64| {
+        let events = (at..at + milliseconds)
+            .flat_map(|now| tracker.poll(began + Duration::from_millis(now), &wake).events);
+        let events: Vec<_> = events.collect();
+        at += milliseconds;
+        assert!(!events.iter().any(|event| matches!(event, FileEvent::FilesMissing)), "{events:?}");
+        let bytes = events.into_iter().filter_map(|event| match event {
+            FileEvent::Bytes { bytes, .. } => Some(bytes),
+            _ => None,
+        });
+        String::from_utf8(bytes.flatten().collect()).unwrap()
+    };
+    assert_eq!(poll_for(&mut tracker, 100), "");
+    // It has its name back.
+    rename(&path, &aside);
+    rename(&aside, &path);
+    first_is_handled();
+    assert_eq!(poll_for(&mut tracker, 500), "");
+    // It has moved on, and another one has its name.
+    rename(&path, &aside);
+    rename(&aside, &other);
+    std::fs::write(&path, "second\n").unwrap();
+    wake.wake_for_appearance();
+    first_is_handled();
+    assert_eq!(poll_for(&mut tracker, 500), "second\n");
+    // Another one had the name only between two polls, and has moved on.
+    let third = directory.path().join("a.log.3");
+    std::fs::rename(&path, directory.path().join("a.log.4")).unwrap();
+    std::fs::write(&path, "third\n").unwrap();
+    wake.wake_for_appearance();
+    rename(&path, &aside);
+    rename(&aside, &third);
+    std::fs::write(&path, "fourth\n").unwrap();
+    wake.wake_for_appearance();
+    first_is_handled();
+    assert_eq!(poll_for(&mut tracker, 500), "third\nfourth\n");
+}
+
 #[test]
 fn files_that_follow_each_other_while_a_poll_stands_still_are_published_in_their_order() {
     let directory = tempfile::tempdir().unwrap();
