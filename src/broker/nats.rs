@@ -54,6 +54,8 @@ pub const ANSWER_TIME_MAX: Duration = Duration::from_secs(5);
 /// While a cluster has no leader it drops requests without a word, and the next leader knows nothing of
 /// those.
 const ASK_AGAIN_INTERVAL: Duration = Duration::from_secs(1);
+/// The same for a consumer, which costs the broker more.
+const CONSUME_AGAIN_INTERVAL: Duration = Duration::from_secs(2);
 /// How often the connection is tried. A broker that has vanished without a word is noticed by it.
 const PING_INTERVAL: Duration = Duration::from_secs(10);
 /// The broker forgets that it has a message after this time. Later retries are prevented by the
@@ -243,7 +245,8 @@ impl Broker {
     /// # Errors
     /// When there is none, or the broker does not answer.
     pub async fn stream_state(&self) -> Result<StreamState, StreamFailure> {
-        let found = first_answer(|| self.context.get_stream(STREAM)).await;
+        let asking = || self.context.get_stream(STREAM);
+        let found = first_answer(ASK_AGAIN_INTERVAL, asking).await;
         let found = found.map_err(|error| match error.kind() {
             GetStreamErrorKind::JetStream(error) => stream_failure(&error),
             _ => StreamFailure::Away(causes(&error)),
@@ -365,7 +368,7 @@ impl Broker {
                 return Ok(None);
             }
         }
-        let found = found(first_answer(request).await);
+        let found = found(first_answer(ASK_AGAIN_INTERVAL, request).await);
         if matches!(found, Err(StreamFailure::Missing)) {
             // The next one of its name is empty at first.
             self.is_filled.store(false, Ordering::Relaxed);
@@ -379,12 +382,11 @@ impl Broker {
     /// # Errors
     /// When the broker refuses or does not answer.
     pub async fn consume(&self, subject: &str, from: From) -> Result<Consumer, Ended> {
-        // Only one with a name and one filter can be permitted by its subject.
-        let name = format!("tailcast_{:016x}", fastrand::u64(..));
         let headers_only = !matches!(from, From::Sequence(_));
         let ahead = if headers_only { HEADERS_AHEAD } else { CONSUMER_AHEAD };
-        let config = pull::Config {
-            name: Some(name.clone()),
+        // Only one with a name and one filter can be permitted by its subject.
+        let config = |name: &str| pull::Config {
+            name: Some(name.to_owned()),
             deliver_policy: match from {
                 From::Sequence(0 | 1) | From::Headers(0 | 1) => DeliverPolicy::All,
                 From::Sequence(start_sequence) | From::Headers(start_sequence) => {
@@ -401,9 +403,17 @@ impl Broker {
             ..pull::Config::default()
         };
         let ended = |error: &dyn std::error::Error| Ended(causes(error));
-        // To make one again that is there already, of the same name and settings, changes nothing.
-        let making = || self.context.create_consumer_on_stream(config.clone(), STREAM);
-        let made = first_answer(making).await;
+        // One of a name that is there already is refused, so each attempt has its own.
+        let names = Mutex::new(Vec::new());
+        let making = || {
+            let name = format!("tailcast_{:016x}", fastrand::u64(..));
+            names.lock().push(name.clone());
+            let making = self.context.create_consumer_on_stream(config(&name), STREAM);
+            async move { (name, making.await) }
+        };
+        let (name, made) = first_answer(CONSUME_AGAIN_INTERVAL, making).await;
+        let others = names.into_inner().into_iter().filter(|other| *other != name);
+        others.for_each(|other| received::remove(&self.stream, other));
         let made = made.map_err(|error| ended(&error))?;
         let pending = made.cached_info().num_pending;
         let pulling =
@@ -476,14 +486,14 @@ impl Broker {
     }
 }
 
-/// Sends a request, and again each [`ASK_AGAIN_INTERVAL`], until one of them is answered or the first one
-/// has waited for as long as the client lets it. Only for what may be done twice.
-async fn first_answer<R: Future>(request: impl Fn() -> R) -> R::Output {
+/// Sends a request, and again at this interval, until one of them is answered or the first one has waited for as
+/// long as the client lets it. Only for what may be done twice.
+async fn first_answer<R: Future>(interval: Duration, request: impl Fn() -> R) -> R::Output {
     let mut asked: FuturesUnordered<R> = std::iter::once(request()).collect();
     loop {
         tokio::select! {
             Some(answer) = asked.next() => return answer,
-            () = sleep(ASK_AGAIN_INTERVAL) => asked.push(request()),
+            () = sleep(interval) => asked.push(request()),
         }
     }
 }
@@ -549,7 +559,7 @@ mod tests {
     /// What the request that is sent as the `nth` one is answered, after this time; None for never.
     async fn asked(answers: &[Option<Duration>]) -> (usize, Duration) {
         let (began, sent) = (tokio::time::Instant::now(), AtomicU32::new(0));
-        let nth = first_answer(|| {
+        let nth = first_answer(ASK_AGAIN_INTERVAL, || {
             let nth = sent.fetch_add(1, Ordering::Relaxed) as usize;
             let answer = answers.get(nth).copied().flatten();
             async move {

@@ -185,9 +185,9 @@ async fn a_stream_of_lines_without_times_ends_with_what_was_written_before() {
 #[tokio::test]
 async fn lines_before_the_end_of_a_time_are_counted_from_file_to_file() {
     let server = TestServer::start().await;
-    let log = server.log("a.log", lines(30..40).concat());
-    server.log("a.log.1", lines(20..30).concat());
     server.log("a.log.2", lines(10..20).concat());
+    server.log("a.log.1", lines(20..30).concat());
+    let log = server.log("a.log", lines(30..40).concat());
     for (since, until, number, expected) in [
         (Some(15), None, 10, 35..40),
         (Some(12), None, 30, 25..40),
@@ -294,9 +294,9 @@ async fn rows_matches_and_text_are_those_of_a_time() {
 #[tokio::test]
 async fn times_are_found_in_old_files_too() {
     let server = TestServer::start().await;
-    let log = server.log("a.log", lines(30..40).concat());
-    server.log("a.log.1", lines(20..30).concat());
     server.log("a.log.2", lines(10..20).concat());
+    server.log("a.log.1", lines(20..30).concat());
+    let log = server.log("a.log", lines(30..40).concat());
     let all = |from: u64, to: u64| lines(from..to).concat();
     for (since, until) in
         [(15, 35), (10, 40), (25, 28), (20, 30), (32, 35), (12, 14), (29, 30), (30, 40)]

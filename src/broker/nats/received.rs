@@ -101,15 +101,19 @@ impl Consumer {
 
 impl Drop for Consumer {
     fn drop(&mut self) {
-        let (stream, name) = (self.stream.clone(), std::mem::take(&mut self.name));
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move {
-                // One that stays is removed by the broker after a while.
-                if let Err(error) = stream.delete_consumer(&name).await {
-                    tracing::debug!(%error, "cannot remove a consumer");
-                }
-            });
-        }
+        remove(&self.stream, std::mem::take(&mut self.name));
+    }
+}
+
+/// Lets the broker remove a consumer. One that stays is removed by the broker after a while.
+pub(super) fn remove(stream: &Stream<()>, name: String) {
+    let stream = stream.clone();
+    if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+        runtime.spawn(async move {
+            if let Err(error) = stream.delete_consumer(&name).await {
+                tracing::debug!(%error, "cannot remove a consumer");
+            }
+        });
     }
 }
 

@@ -135,71 +135,76 @@ fn a_file_whose_renaming_is_told_long_after_it_was_followed_is_published_once() 
 }
 
 #[cfg(feature = "faults")]
+/// What the watcher has not handled yet: the path that a file had, if any, and the one that it has.
+type Unhandled = Arc<Mutex<Vec<(Option<PathBuf>, PathBuf)>>>;
+
 #[test]
-fn a_watcher_that_stands_still_between_two_events_makes_no_file_missing() {
+fn a_watcher_that_stands_still_between_two_events_makes_no_file_missing_and_no_other_order() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("a.log");
-    let [aside, other] = ["a.log.1", "a.log.2"].map(|name| directory.path().join(name));
+    let aside = |number: usize| directory.path().join(format!("a.log.{number}"));
     let mut tracker = tracker_of(&path, "first\n", Duration::from_secs(5));
     let (wake, began) = (Arc::new(Wake::default()), Instant::now());
-    // What the watcher has not handled yet.
-    let unhandled: Arc<Mutex<Vec<(PathBuf, PathBuf)>>> = Arc::default();
-    let (handled, of) = (Arc::clone(&unhandled), Arc::downgrade(&wake));
-    let log = path.clone();
-    let handle = move || {
-        for (from, to) in handled.lock().drain(..) {
-            let wake = of.upgrade().unwrap();
-            wake.record_rename(&from, &to, from == log, to == log);
+    let unhandled = Unhandled::default();
+    let (events, of, log) = (Arc::clone(&unhandled), Arc::downgrade(&wake), path.clone());
+    let handle = move |count: usize| {
+        let wake = of.upgrade().unwrap();
+        let handled = events.lock().drain(..count).collect::<Vec<_>>();
+        for (from, to) in handled {
+            match from {
+                Some(from) => wake.record_rename(&from, &to, from == log, to == log),
+                None => wake.wake_for_appearance(),
+            }
             wake.wake();
         }
     };
-    wake.on_settle(handle);
+    let (handle_all, events) = (handle.clone(), Arc::clone(&unhandled));
+    wake.on_settle(move || {
+        let all = events.lock().len();
+        handle_all(all);
+    });
     let rename = |from: &Path, to: &Path| {
         std::fs::rename(from, to).unwrap();
-        unhandled.lock().push((from.to_owned(), to.to_owned()));
+        unhandled.lock().push((Some(from.to_owned()), to.to_owned()));
     };
-    let first_is_handled = || {
-        let (from, to) = unhandled.lock().remove(0);
-        wake.record_rename(&from, &to, from == path, to == path);
-        wake.wake();
+    let create = |content: &str| {
+        std::fs::write(&path, content).unwrap();
+        unhandled.lock().push((None, path.clone()));
     };
     let mut at = 0;
-    let mut poll_for = |tracker: &mut RotationTracker, milliseconds: u64| {
-        let events = (at..at + milliseconds)
-            .flat_map(|now| tracker.poll(began + Duration::from_millis(now), &wake).events);
-        let events: Vec<_> = events.collect();
-        at += milliseconds;
-        assert!(!events.iter().any(|event| matches!(event, FileEvent::FilesMissing)), "{events:?}");
-        let bytes = events.into_iter().filter_map(|event| match event {
-            FileEvent::Bytes { bytes, .. } => Some(bytes),
-            _ => None,
-        });
-        String::from_utf8(bytes.flatten().collect()).unwrap()
+    // Handles so many events, and returns what is read after that.
+    let mut read_after = |count: usize| {
+        handle(count);
+        let polls = at..at + 500;
+        at = polls.end;
+        let mut bytes = Vec::new();
+        for event in
+            polls.flat_map(|now| tracker.poll(began + Duration::from_millis(now), &wake).events)
+        {
+            assert!(!matches!(event, FileEvent::FilesMissing));
+            if let FileEvent::Bytes { bytes: read, .. } = event {
+                bytes.extend_from_slice(&read);
+            }
+        }
+        String::from_utf8(bytes).unwrap()
     };
-    assert_eq!(poll_for(&mut tracker, 100), "");
-    // It has its name back.
-    rename(&path, &aside);
-    rename(&aside, &path);
-    first_is_handled();
-    assert_eq!(poll_for(&mut tracker, 500), "");
-    // It has moved on, and another one has its name.
-    rename(&path, &aside);
-    rename(&aside, &other);
-    std::fs::write(&path, "second\n").unwrap();
-    wake.wake_for_appearance();
-    first_is_handled();
-    assert_eq!(poll_for(&mut tracker, 500), "second\n");
-    // Another one had the name only between two polls, and has moved on.
-    let third = directory.path().join("a.log.3");
-    std::fs::rename(&path, directory.path().join("a.log.4")).unwrap();
-    std::fs::write(&path, "third\n").unwrap();
-    wake.wake_for_appearance();
-    rename(&path, &aside);
-    rename(&aside, &third);
-    std::fs::write(&path, "fourth\n").unwrap();
-    wake.wake_for_appearance();
-    first_is_handled();
-    assert_eq!(poll_for(&mut tracker, 500), "third\nfourth\n");
+    assert_eq!(read_after(0), "");
+
+    rename(&path, &aside(1));
+    rename(&aside(1), &path);
+    assert_eq!(read_after(1), "", "it has its name back");
+
+    rename(&path, &aside(1));
+    rename(&aside(1), &aside(2));
+    create("second\n");
+    assert_eq!(read_after(1), "second\n", "the one before has moved on");
+
+    rename(&path, &aside(3));
+    create("third\n");
+    rename(&path, &aside(4));
+    rename(&aside(4), &aside(5));
+    create("fourth\n");
+    assert_eq!(read_after(2), "third\nfourth\n", "one had the name in between");
 }
 
 #[test]
