@@ -134,7 +134,6 @@ fn a_file_whose_renaming_is_told_long_after_it_was_followed_is_published_once() 
     assert_eq!(poll_for_a_second(), all);
 }
 
-#[cfg(feature = "faults")]
 /// What the watcher has not handled yet: the path that a file had, if any, and the one that it has.
 type Unhandled = Arc<Mutex<Vec<(Option<PathBuf>, PathBuf)>>>;
 
@@ -207,6 +206,7 @@ fn a_watcher_that_stands_still_between_two_events_makes_no_file_missing_and_no_o
     assert_eq!(read_after(2), "third\nfourth\n", "one had the name in between");
 }
 
+#[cfg(feature = "faults")]
 #[test]
 fn files_that_follow_each_other_while_a_poll_stands_still_are_published_in_their_order() {
     let directory = tempfile::tempdir().unwrap();
