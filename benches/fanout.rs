@@ -136,15 +136,7 @@ fn note(load: &str, all: &[(String, &str, Figures)]) {
 }
 
 fn main() {
-    match &words()[..] {
-        [mode, log] if mode == "serve" => return floor::serve(Path::new(log), false, None),
-        [mode, log] if mode == "serve-notify" => return floor::serve_notified(Path::new(log)),
-        [mode, log, directory] if mode == "serve-tls" => {
-            let tls = floor::tls(Path::new(directory));
-            return floor::serve(Path::new(log), false, Some(&tls));
-        }
-        _ => {}
-    }
+    floor::serve_as(&words());
     heading("fanout");
     let stage = Stage::new();
     for (name, viewers, rate) in LOADS {

@@ -6,10 +6,10 @@
 //! All ratios in `README.md` refer to it, so it is written plainly.
 //!
 //! `cargo bench --bench floor -- serve FILE` serves the file at any path, and prints its address.
-//! `serve-notify FILE` does the same on the thread of a `notify` watcher, as tailcast does with few viewers.
 //! `serve-tls FILE DIRECTORY` does the same with TLS: each socket has a rustls connection, which encrypts the
 //! message before the one system call. The
 //! directory has its `chain.pem` and `key.pem`.
+//! `serve-notify FILE` does the work on the thread of a `notify` watcher, as tailcast does with few viewers.
 
 #![allow(
     dead_code,
@@ -221,14 +221,20 @@ fn upgrade(socket: &mut (impl Read + Write)) -> Option<()> {
     socket.write_all(answer.as_bytes()).ok()
 }
 
-fn main() {
-    let arguments: Vec<String> = std::env::args().collect();
-    match arguments.iter().skip(1).filter(|word| *word != "--bench").collect::<Vec<_>>()[..] {
-        [mode, file] if mode == "serve" => serve(Path::new(file), false, None),
-        [mode, file] if mode == "serve-notify" => serve_notified(Path::new(file)),
-        [mode, file, directory] if mode == "serve-tls" => {
+/// Serves a file until the process is killed, if the words ask for that. Returns otherwise.
+pub fn serve_as(words: &[String]) {
+    match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["serve", file] => serve(Path::new(file), false, None),
+        ["serve-notify", file] => serve_notified(Path::new(file)),
+        ["serve-tls", file, directory] => {
             serve(Path::new(file), false, Some(&tls(Path::new(directory))));
         }
-        _ => println!("usage: cargo bench --bench floor -- serve FILE; `--bench fanout` uses it"),
+        _ => {}
     }
+}
+
+fn main() {
+    let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
+    serve_as(&words);
+    println!("usage: cargo bench --bench floor -- serve FILE; `--bench fanout` uses it");
 }

@@ -110,8 +110,8 @@ impl Server {
     /// The floor with TLS.
     pub fn floor_tls(log: &Path) -> Self {
         let directory = Self::certificate();
-        let mut command = Command::new(std::env::current_exe().unwrap());
-        command.arg("serve-tls").arg(log).arg(directory.path());
+        let mut command = Self::floor_command("serve-tls", log);
+        command.arg(directory.path());
         let mut server = Self::start(command);
         server.tls = Some(directory);
         server
@@ -128,16 +128,18 @@ impl Server {
 
     /// This program in the role of the floor.
     pub fn floor(log: &Path) -> Self {
-        let mut command = Command::new(std::env::current_exe().unwrap());
-        command.arg("serve").arg(log);
-        Self::start(command)
+        Self::start(Self::floor_command("serve", log))
     }
 
     /// The same on the thread of a `notify` watcher.
     pub fn floor_notified(log: &Path) -> Self {
+        Self::start(Self::floor_command("serve-notify", log))
+    }
+
+    fn floor_command(mode: &str, log: &Path) -> Command {
         let mut command = Command::new(std::env::current_exe().unwrap());
-        command.arg("serve-notify").arg(log);
-        Self::start(command)
+        command.arg(mode).arg(log);
+        command
     }
 
     pub fn tailcast(directory: &Path) -> Self {
