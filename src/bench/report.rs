@@ -46,7 +46,7 @@ pub(crate) struct Delivered {
 }
 
 /// The server before the viewers connected, at the begin of the measurement and at its end.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Server {
     pub(crate) before: Usage,
     pub(crate) begun: Usage,
@@ -95,7 +95,7 @@ fn per_second(amount: f64, seconds: f64) -> f64 {
 
 impl Server {
     fn cpu(&self) -> f64 {
-        (self.ended.cpu - self.begun.cpu).max(0.0)
+        self.ended.cpu_since(&self.begun)
     }
 
     /// The growth of resident memory per viewer, in bytes.

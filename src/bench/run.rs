@@ -138,7 +138,7 @@ pub(crate) async fn measure(
         }
         Err(error) => Some(format!("the process of `--pid` is gone: {error}")),
     };
-    let client = Usage::own().unwrap_or_default().cpu - client_before.cpu;
+    let client = Usage::own().unwrap_or_default().cpu_since(&client_before);
     let is_interrupted = run.stop.is_cancelled();
     if written.is_some() {
         run.linger().await?;

@@ -17,10 +17,7 @@ pub const ACCESS_LOG: &str = "tailcast::access";
 #[derive(Debug)]
 pub(super) struct AccessLogEntry {
     remote: Remote,
-    /// None where nobody signs in.
-    user: Option<Arc<str>>,
-    /// The log's name. None for a member of its audience, which knows it.
-    log: Option<Box<str>>,
+    stream: Stream,
     transport: &'static str,
     since: Instant,
     /// Bytes that were passed to the connection.
@@ -29,7 +26,15 @@ pub(super) struct AccessLogEntry {
     /// Why the viewer's stream ended. Without another reason the viewer left.
     pub(super) reason: &'static str,
     _permit: Option<ViewerPermit>,
-    member: Option<AudienceMember>,
+}
+
+/// Who views what.
+#[derive(Debug)]
+enum Stream {
+    /// A member of the audience of its log, which knows both.
+    Member(AudienceMember),
+    /// The name of a log, or of several. The user is none where nobody signs in.
+    Other { user: Option<Arc<str>>, log: Box<str> },
 }
 
 impl AccessLogEntry {
@@ -46,22 +51,21 @@ impl AccessLogEntry {
         let since = Instant::now();
         Self {
             remote,
-            user: user.map(Arc::from),
-            log: Some(log.into()),
+            stream: Stream::Other { user: user.map(Arc::from), log: log.into() },
             transport,
             since,
             bytes: 0,
             metrics,
             reason: "left",
             _permit: permit,
-            member: None,
         }
     }
 
     /// Makes the viewer a member of a log's audience, as long as this entry lives.
     pub(super) fn join(mut self, audiences: &Arc<Audiences>, log: &LogPath) -> Self {
-        self.member = Some(audiences.enter(log, self.user.clone()));
-        self.log = None;
+        if let Stream::Other { user, .. } = &self.stream {
+            self.stream = Stream::Member(audiences.enter(log, user.clone()));
+        }
         self
     }
 
@@ -81,10 +85,12 @@ impl Drop for AccessLogEntry {
     fn drop(&mut self) {
         let seconds = self.since.elapsed().as_secs();
         let Self { remote, transport, bytes, reason, .. } = self;
-        let of_member = self.member.as_ref().and_then(AudienceMember::log);
-        let of_member = of_member.map(|log| log.display().to_string());
-        let log = of_member.as_deref().or(self.log.as_deref());
-        let user = self.user.as_deref();
+        let (user, log) = match &self.stream {
+            Stream::Member(member) => {
+                (member.name(), member.log().map(|log| log.display().to_string()))
+            }
+            Stream::Other { user, log } => (user.as_deref(), Some(log.to_string())),
+        };
         tracing::info!(
             target: ACCESS_LOG,
             %remote,

@@ -197,6 +197,12 @@ impl AudienceMember {
         self.handle.audience.as_ref().map(|audience| &audience.log)
     }
 
+    /// The viewer's name.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
     fn change(&self, change: impl FnOnce(&mut Members, Option<&Arc<str>>)) {
         let Some(audience) = &self.handle.audience else { return };
         let mut members = audience.members.lock();

@@ -65,7 +65,7 @@ struct Outbound {
     /// The rest of a frame that the socket did not take at once.
     rest: Bytes,
     /// A heartbeat that waits for the end of that frame.
-    heartbeat: Option<&'static [u8]>,
+    heartbeat: Option<Beat>,
     /// tungstenite has written a part of a frame of its own.
     is_tungstenite_writing: bool,
     /// Bytes that were passed to the socket since the connection began.
@@ -80,6 +80,25 @@ struct Outbound {
     notice: Option<Notice>,
     /// The viewer has left its broadcast group for good.
     has_left: bool,
+}
+
+/// A kind of heartbeat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::serve) enum Beat {
+    /// A ping without content (RFC 6455, section 5.5.2).
+    Ping,
+    /// The text `ping`, as the original sends it.
+    Text,
+}
+
+impl Beat {
+    /// Its frame.
+    pub(in crate::serve) fn frame(self) -> &'static [u8] {
+        match self {
+            Self::Ping => b"\x89\x00",
+            Self::Text => b"\x81\x04ping",
+        }
+    }
 }
 
 /// A notice from another task to a viewer's task. A later notice replaces one that has not been
@@ -143,7 +162,7 @@ impl Outbound {
             // An empty slice of a shared frame would keep the whole frame.
             self.rest = Bytes::new();
             match self.heartbeat.take() {
-                Some(heartbeat) => self.rest = Bytes::from_static(heartbeat),
+                Some(beat) => self.rest = Bytes::from_static(beat.frame()),
                 None => return io.try_flush(),
             }
         }
@@ -339,14 +358,14 @@ impl Connection {
         self.outbound.lock().has_heard = true;
     }
 
-    /// Sends a heartbeat: this frame, at once or after what is half written.
-    pub(in crate::serve) fn send_heartbeat(&self, frame: &'static [u8]) {
+    /// Sends a heartbeat, at once or after what is half written.
+    pub(in crate::serve) fn send_heartbeat(&self, beat: Beat) {
         let mut outbound = self.outbound.lock();
         outbound.has_heard = false;
-        let end = outbound.taken(&self.io) + self.io.sent_len(frame.len());
+        let end = outbound.taken(&self.io) + self.io.sent_len(beat.frame().len());
         outbound.heartbeat_end = NonZeroU64::new(end);
         let is_clear = outbound.is_clear(&self.io);
-        outbound.heartbeat = Some(frame);
+        outbound.heartbeat = Some(beat);
         // The viewer's task handles errors, and writes what the socket does not take now.
         let is_sent = is_clear && matches!(outbound.flush(&self.io, &self.sent), Ok(true));
         drop(outbound);
@@ -395,8 +414,6 @@ pub(in crate::serve) mod tests {
     use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
     use tokio::time::advance;
-
-    const PING: &[u8] = b"\x89\x00";
 
     /// Both ends of a connection: the server's, and the viewer's.
     pub(in crate::serve) async fn pair() -> (TcpStream, TcpStream) {
@@ -463,7 +480,7 @@ pub(in crate::serve) mod tests {
         for (kind, connection, mut viewer) in each_kind().await {
             let begun = fill(&connection);
             assert!(!connection.is_clear(), "a frame is half written over {kind}");
-            connection.send_heartbeat(PING);
+            connection.send_heartbeat(Beat::Ping);
             let other = [Frame::text("other")];
             assert_eq!(
                 connection.write_frames(&other, &mut Tally::default()),
@@ -471,9 +488,14 @@ pub(in crate::serve) mod tests {
             );
             let frame = Frame::text(&"x".repeat(100_000)).encoded(Packing::Plain).clone();
             let whole = frame.repeat(begun);
-            let got = flush_to(&connection, &mut viewer, whole.len() + PING.len()).await;
+            let got =
+                flush_to(&connection, &mut viewer, whole.len() + Beat::Ping.frame().len()).await;
             assert!(got[..whole.len()] == whole, "a frame is not as it was over {kind}");
-            assert_eq!(&got[whole.len()..], PING, "the heartbeat comes after the frames");
+            assert_eq!(
+                &got[whole.len()..],
+                Beat::Ping.frame(),
+                "the heartbeat comes after the frames"
+            );
             assert!(connection.is_clear());
             assert_eq!(
                 connection.write_frames(&other, &mut Tally::default()),
@@ -511,16 +533,16 @@ pub(in crate::serve) mod tests {
     async fn only_a_viewer_that_neither_sends_nor_takes_is_silent() {
         for (kind, connection, mut viewer) in each_kind().await {
             assert!(!connection.is_silent(), "no heartbeat was sent over {kind}");
-            connection.send_heartbeat(PING);
+            connection.send_heartbeat(Beat::Ping);
             assert!(connection.is_silent());
             assert!(!connection.is_silent(), "each heartbeat is judged once");
-            connection.send_heartbeat(PING);
+            connection.send_heartbeat(Beat::Ping);
             connection.mark_heard();
             assert!(!connection.is_silent(), "it has sent something");
             fill(&connection);
-            connection.send_heartbeat(PING);
+            connection.send_heartbeat(Beat::Ping);
             assert!(connection.is_silent(), "its socket is full");
-            connection.send_heartbeat(PING);
+            connection.send_heartbeat(Beat::Ping);
             let mut some = vec![0; 1 << 20];
             let reading = async {
                 while connection.outbound.lock().rest.has_remaining() {

@@ -12,13 +12,9 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::serve::websocket::connection::{Connection, Notice};
+use crate::serve::websocket::connection::{Beat, Connection, Notice};
 use crate::serve::{Heartbeat, Settings};
 
-/// A ping without content (RFC 6455, section 5.5.2).
-const PING: &[u8] = b"\x89\x00";
-/// The text `ping`, as the original sends it.
-const TEXT: &[u8] = b"\x81\x04ping";
 /// When a check is this late, the whole server was held up: it was stopped, or the machine slept.
 /// The sockets may then have unread answers.
 const LATE: Duration = Duration::from_millis(500);
@@ -47,8 +43,7 @@ struct Queues {
 /// Small, because there is one for each viewer.
 struct ScheduledHeartbeat {
     connection: Weak<Connection>,
-    /// The heartbeat is the text `ping`.
-    is_text: bool,
+    beat: Beat,
     /// The viewer has been given more time to answer this heartbeat.
     has_more_time: bool,
 }
@@ -75,14 +70,14 @@ impl HeartbeatScheduler {
     /// Adds a viewer. Only a viewer in the original's protocol gets text heartbeats: in
     /// `tailcast.v1` all text is JSON.
     pub(in crate::serve) fn add(&self, connection: &Arc<Connection>, is_original: bool) {
-        let is_text = match self.kind {
-            Heartbeat::Text => is_original,
-            Heartbeat::Ping | Heartbeat::Off => false,
+        let beat = match self.kind {
+            Heartbeat::Text if is_original => Beat::Text,
+            Heartbeat::Text | Heartbeat::Ping | Heartbeat::Off => Beat::Ping,
         };
         // It waits as if it had answered just now, so that the queues stay in order.
         let due = Instant::now() + self.timeout;
         let connection = Arc::downgrade(connection);
-        let heartbeat = ScheduledHeartbeat { connection, is_text, has_more_time: false };
+        let heartbeat = ScheduledHeartbeat { connection, beat, has_more_time: false };
         self.queues.lock().answers.push_back((due, heartbeat));
         self.added.notify_one();
     }
@@ -131,7 +126,7 @@ impl HeartbeatScheduler {
             } else if let Some((_, heartbeat)) = pop_due(&mut queues.beats, now) {
                 drop(queues);
                 let Some(connection) = heartbeat.connection.upgrade() else { continue };
-                connection.send_heartbeat(if heartbeat.is_text { TEXT } else { PING });
+                connection.send_heartbeat(heartbeat.beat);
                 self.queues.lock().answers.push_back((now + self.timeout, heartbeat));
             } else {
                 return;
@@ -194,10 +189,10 @@ mod tests {
             Self { heartbeats, connection, viewer, cut }
         }
 
-        async fn expect(&mut self, frame: &[u8]) {
-            let mut got = vec![0; frame.len()];
+        async fn expect(&mut self, beat: Beat) {
+            let mut got = vec![0; beat.frame().len()];
             self.viewer.read_exact(&mut got).await.unwrap();
-            assert_eq!(got, frame);
+            assert_eq!(got, beat.frame());
         }
 
         async fn notice(&self) -> Notice {
@@ -225,7 +220,7 @@ mod tests {
         let after = joined.elapsed();
         let expected = INTERVAL + TIMEOUT;
         assert!(after >= expected && after < expected + Duration::from_millis(20), "{after:?}");
-        scene.expect(PING).await;
+        scene.expect(Beat::Ping).await;
         scene.assert_kept().await;
     }
 
@@ -234,7 +229,7 @@ mod tests {
         for delay in [Duration::ZERO, TIMEOUT - Duration::from_millis(10)] {
             let mut scene = Scene::new(Heartbeat::Ping, false).await;
             for _ in 0..20 {
-                scene.expect(PING).await;
+                scene.expect(Beat::Ping).await;
                 sleep(delay).await;
                 scene.connection.mark_heard();
             }
@@ -246,23 +241,23 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_viewer_gets_more_time_after_the_server_was_held_up() {
         let mut scene = Scene::new(Heartbeat::Ping, false).await;
-        scene.expect(PING).await;
+        scene.expect(Beat::Ping).await;
         advance(TIMEOUT + LATE).await;
         scene.settle().await;
         scene.assert_kept().await;
         scene.connection.mark_heard();
         sleep(TIMEOUT).await;
         scene.assert_kept().await;
-        scene.expect(PING).await;
+        scene.expect(Beat::Ping).await;
         advance(TIMEOUT + LATE).await;
         assert!(matches!(scene.notice().await, Notice::Silent), "more time is given once");
     }
 
     #[tokio::test(start_paused = true)]
     async fn only_the_originals_protocol_gets_text() {
-        Scene::new(Heartbeat::Text, true).await.expect(TEXT).await;
-        Scene::new(Heartbeat::Text, false).await.expect(PING).await;
-        Scene::new(Heartbeat::Ping, true).await.expect(PING).await;
+        Scene::new(Heartbeat::Text, true).await.expect(Beat::Text).await;
+        Scene::new(Heartbeat::Text, false).await.expect(Beat::Ping).await;
+        Scene::new(Heartbeat::Ping, true).await.expect(Beat::Ping).await;
     }
 
     #[tokio::test(start_paused = true)]

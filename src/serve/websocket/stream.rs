@@ -4,17 +4,19 @@
 //! tungstenite copies each message into a buffer of the connection, which stays as large as the
 //! largest message so far. Data frames are encoded once for all viewers, so they bypass it, on the
 //! same [`Connection`].
+//!
+//! A viewer says little: it answers heartbeats, and closes. So tungstenite's state exists only while
+//! it has something to do, and a viewer that waits for the next line takes no memory for it.
 
-use std::io;
-use std::pin::Pin;
+use std::io::{self, Read, Write};
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
-use futures_util::{Sink, Stream};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio_tungstenite::WebSocketStream;
+use tokio::io::ReadBuf;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::protocol::{
+    CloseFrame, Role, WebSocketConfig, WebSocketContext,
+};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use crate::serve::socket::Socket;
@@ -25,66 +27,115 @@ use crate::wire::frame::{Frame, Packing};
 /// The largest message that a viewer may send, in bytes. A viewer only sends answers to heartbeats
 /// and a close.
 pub(in crate::serve) const INBOUND_BYTES_MAX: usize = 4 * 1024;
-/// Bytes that tungstenite allocates for each connection. A viewer sends little: the answer to a
-/// heartbeat has 6 to 10 bytes.
+/// How many bytes are read at once. A viewer sends little: the answer to a heartbeat has 6 to 10 bytes.
 const READ_BUFFER_BYTES: usize = 32;
+/// The bytes of a viewer's frame besides its payload, if that is short: the type, the length, and the
+/// mask (RFC 6455, section 5.2).
+const SHORT_HEADER_BYTES: usize = 6;
+/// The longest payload of such a frame.
+const SHORT_PAYLOAD_BYTES_MAX: usize = 125;
 
-/// The stream under tungstenite.
-struct ConnectionGate {
-    connection: Arc<Connection>,
-    /// Exists only while there is compressed input that has not been passed on.
-    inflate: Option<Box<InflateStream>>,
+/// What tungstenite does for a viewer, from the first byte of a frame until all of it has been read
+/// and answered.
+struct Exchange {
+    context: WebSocketContext,
+    /// Bytes that were read and are of no message that tungstenite has returned. Some of them may
+    /// be, when a message came in several frames or with a header that is longer than necessary. So
+    /// tungstenite holds nothing if this is 0, but it may be more when it holds nothing.
+    bytes_left: usize,
+    /// tungstenite may have something to write.
+    needs_flush: bool,
+    /// tungstenite reads no more.
+    has_ended: bool,
 }
 
-impl ConnectionGate {
-    fn take(&mut self, bytes: &[u8]) {
-        self.inflate.get_or_insert_default().take(bytes);
+impl Exchange {
+    /// Begins with these bytes from the viewer.
+    fn begin(bytes: &[u8]) -> Box<Self> {
+        let config = WebSocketConfig::default()
+            .read_buffer_size(READ_BUFFER_BYTES)
+            .write_buffer_size(0)
+            .max_write_buffer_size(64 * 1024)
+            .max_message_size(Some(INBOUND_BYTES_MAX))
+            .max_frame_size(Some(INBOUND_BYTES_MAX));
+        let context =
+            WebSocketContext::from_partially_read(bytes.to_vec(), Role::Server, Some(config));
+        Box::new(Self { context, bytes_left: bytes.len(), needs_flush: false, has_ended: false })
+    }
+
+    /// Counts a message that tungstenite has returned.
+    fn count(&mut self, message: &Message) {
+        // tungstenite may have an answer to write now.
+        self.needs_flush = true;
+        if message.len() <= SHORT_PAYLOAD_BYTES_MAX {
+            self.bytes_left -= SHORT_HEADER_BYTES + message.len();
+        }
+    }
+
+    /// Whether tungstenite has nothing to do until the viewer sends something.
+    fn is_over(&self) -> bool {
+        self.bytes_left == 0 && !self.needs_flush && self.context.can_write()
     }
 }
 
-impl AsyncRead for ConnectionGate {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let gate = self.get_mut();
-        if gate.connection.packing() == Packing::Plain {
-            return gate.connection.poll_read(cx, buffer);
+/// A connection as tungstenite reads and writes it. What would have to wait is
+/// [`WouldBlock`](io::ErrorKind::WouldBlock), and wakes the task later.
+struct Gate<'a, 'b> {
+    connection: &'a Connection,
+    inflate: &'a mut Option<Box<InflateStream>>,
+    /// Bytes that were read.
+    read: usize,
+    cx: &'a mut Context<'b>,
+}
+
+impl Gate<'_, '_> {
+    fn poll_read(&mut self, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.connection.packing() == Packing::Plain {
+            return self.connection.poll_read(self.cx, buffer);
         }
         loop {
-            if let Some(inflate) = &mut gate.inflate
+            if let Some(inflate) = self.inflate
                 && inflate.read(buffer)
             {
-                gate.inflate.take_if(|inflate| inflate.is_empty());
+                self.inflate.take_if(|inflate| inflate.is_empty());
                 return Poll::Ready(Ok(()));
             }
             let mut read = [0; READ_BUFFER_BYTES];
             let mut read = ReadBuf::new(&mut read);
-            ready!(gate.connection.poll_read(cx, &mut read))?;
+            ready!(self.connection.poll_read(self.cx, &mut read))?;
             if read.filled().is_empty() {
                 return Poll::Ready(Ok(()));
             }
-            gate.take(read.filled());
+            self.inflate.get_or_insert_default().take(read.filled());
         }
     }
 }
 
-impl AsyncWrite for ConnectionGate {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.connection.poll_write(cx, bytes)
+/// The result of a call that does not wait.
+fn now<T>(polled: Poll<io::Result<T>>) -> io::Result<T> {
+    match polled {
+        Poll::Ready(result) => result,
+        Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+    }
+}
+
+impl Read for Gate<'_, '_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut buffer = ReadBuf::new(buffer);
+        now(self.poll_read(&mut buffer))?;
+        let read = buffer.filled().len();
+        self.read += read;
+        Ok(read)
+    }
+}
+
+impl Write for Gate<'_, '_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        now(self.connection.poll_write(self.cx, bytes))
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.connection.poll_flush_socket(cx)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(self.connection.io().shutdown_write())
+    fn flush(&mut self) -> io::Result<()> {
+        now(self.connection.poll_flush_socket(self.cx))
     }
 }
 
@@ -105,63 +156,64 @@ pub(in crate::serve) enum SocketEvent {
 
 /// One viewer's WebSocket.
 pub(in crate::serve) struct WebSocket {
-    stream: WebSocketStream<ConnectionGate>,
-    /// tungstenite may have something to write.
-    needs_flush: bool,
+    connection: Arc<Connection>,
+    /// Exists only while there is compressed input that has not been passed on.
+    inflate: Option<Box<InflateStream>>,
+    exchange: Option<Box<Exchange>>,
 }
 
 impl WebSocket {
     /// Takes over a connection after the handshake, with the bytes that came directly after it.
-    pub(in crate::serve) async fn new(
+    pub(in crate::serve) fn new(
         io: Socket,
         read_already: &[u8],
         packing: Packing,
         sent: Arc<Sent>,
     ) -> Self {
-        let config = WebSocketConfig::default()
-            .read_buffer_size(READ_BUFFER_BYTES)
-            .write_buffer_size(0)
-            .max_write_buffer_size(64 * 1024)
-            .max_message_size(Some(INBOUND_BYTES_MAX))
-            .max_frame_size(Some(INBOUND_BYTES_MAX));
-        let mut gate = ConnectionGate {
-            connection: Arc::new(Connection::new(io, packing, sent)),
-            inflate: None,
-        };
-        let read_already = match packing {
-            Packing::Plain => read_already.to_vec(),
-            Packing::Deflated => {
-                gate.take(read_already);
-                Vec::new()
+        let connection = Arc::new(Connection::new(io, packing, sent));
+        let mut socket = Self { connection, inflate: None, exchange: None };
+        if !read_already.is_empty() {
+            match packing {
+                Packing::Plain => socket.exchange = Some(Exchange::begin(read_already)),
+                Packing::Deflated => socket.inflate.get_or_insert_default().take(read_already),
             }
-        };
-        let stream =
-            WebSocketStream::from_partially_read(gate, read_already, Role::Server, Some(config))
-                .await;
-        Self { stream, needs_flush: false }
+        }
+        socket
     }
 
     /// The connection, for other tasks that write to it.
     pub(in crate::serve) fn connection(&self) -> &Arc<Connection> {
-        &self.stream.get_ref().connection
+        &self.connection
     }
 
     /// Whether a frame may begin.
     pub(in crate::serve) fn is_clear(&self) -> bool {
-        !self.needs_flush && self.connection().is_clear()
+        let needs_flush = self.exchange.as_ref().is_some_and(|exchange| exchange.needs_flush);
+        !needs_flush && self.connection.is_clear()
     }
 
     /// Begins an encoded frame. Call it only when the socket is clear.
     pub(in crate::serve) fn start_frame(&mut self, frame: &Frame) {
-        self.connection().start_frame(frame);
+        self.connection.start_frame(frame);
+    }
+
+    /// tungstenite's state, which is made if there is none, and the connection that it reads and
+    /// writes.
+    fn exchange<'a, 'b>(&'a mut self, cx: &'a mut Context<'b>) -> (&'a mut Exchange, Gate<'a, 'b>) {
+        let Self { connection, inflate, exchange } = self;
+        let exchange = exchange.get_or_insert_with(|| Exchange::begin(&[]));
+        (exchange, Gate { connection, inflate, read: 0, cx })
     }
 
     /// Passes a control message to tungstenite.
     fn queue(&mut self, message: Message) {
-        self.needs_flush = true;
-        if let Err(error) = Pin::new(&mut self.stream).start_send(message) {
-            // The next event is the same error.
-            tracing::debug!(%error, "can't send");
+        // Whoever waits for the next event also writes what waits.
+        let mut cx = Context::from_waker(Waker::noop());
+        let (exchange, mut gate) = self.exchange(&mut cx);
+        exchange.needs_flush = true;
+        if let Err(error) = exchange.context.write(&mut gate, message) {
+            // The next event is the same error, if it is one.
+            tracing::debug!(%error, "can't send yet");
         }
     }
 
@@ -185,18 +237,12 @@ impl WebSocket {
     }
 
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<SocketEvent> {
-        if let Poll::Ready(notice) = self.connection().poll_notice(cx) {
+        if let Poll::Ready(notice) = self.connection.poll_notice(cx) {
             return Poll::Ready(SocketEvent::Notice(notice));
         }
-        if let Poll::Ready(inbound) = Pin::new(&mut self.stream).poll_next(cx) {
-            // tungstenite may have an answer to write now.
-            self.needs_flush = true;
-            self.connection().mark_heard();
-            return Poll::Ready(match inbound {
-                Some(Ok(_)) => SocketEvent::Inbound,
-                Some(Err(error)) => event_of(&error),
-                None => SocketEvent::Closed { clean: true },
-            });
+        if let Poll::Ready(event) = self.poll_inbound(cx) {
+            self.connection.mark_heard();
+            return Poll::Ready(event);
         }
         if self.is_clear() {
             return Poll::Pending;
@@ -207,11 +253,55 @@ impl WebSocket {
         Poll::Ready(SocketEvent::Clear)
     }
 
+    /// Reads a message.
+    fn poll_inbound(&mut self, cx: &mut Context<'_>) -> Poll<SocketEvent> {
+        if self.exchange.is_none() {
+            let mut first = [0; READ_BUFFER_BYTES];
+            let mut first = ReadBuf::new(&mut first);
+            let Self { connection, inflate, .. } = self;
+            let mut gate = Gate { connection, inflate, read: 0, cx };
+            if ready!(gate.poll_read(&mut first)).is_err() || first.filled().is_empty() {
+                return Poll::Ready(SocketEvent::Closed { clean: false });
+            }
+            self.exchange = Some(Exchange::begin(first.filled()));
+        }
+        let (exchange, mut gate) = self.exchange(cx);
+        if exchange.has_ended {
+            return Poll::Ready(SocketEvent::Closed { clean: true });
+        }
+        let message = exchange.context.read(&mut gate);
+        exchange.bytes_left += gate.read;
+        match message {
+            Ok(message) => {
+                exchange.count(&message);
+                Poll::Ready(SocketEvent::Inbound)
+            }
+            Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.exchange.take_if(|exchange| exchange.is_over());
+                Poll::Pending
+            }
+            Err(error) => {
+                exchange.needs_flush = true;
+                exchange.has_ended = true;
+                Poll::Ready(event_of(&error))
+            }
+        }
+    }
+
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.connection().poll_flush(cx))?;
-        ready!(Pin::new(&mut self.stream).poll_flush(cx)).map_err(io::Error::other)?;
-        self.connection().end_tungstenite_frame();
-        self.needs_flush = false;
+        ready!(self.connection.poll_flush(cx))?;
+        if self.exchange.is_some() {
+            let (exchange, mut gate) = self.exchange(cx);
+            match exchange.context.flush(&mut gate) {
+                // The answer to the viewer's close has been written.
+                Ok(()) | Err(Error::ConnectionClosed) => exchange.needs_flush = false,
+                Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Poll::Pending;
+                }
+                Err(error) => return Poll::Ready(Err(io::Error::other(error))),
+            }
+        }
+        self.connection.end_tungstenite_frame();
         Poll::Ready(Ok(()))
     }
 
@@ -235,7 +325,7 @@ impl WebSocket {
         if std::future::poll_fn(|cx| self.poll_flush(cx)).await.is_err() {
             return;
         }
-        let connection = self.connection();
+        let connection = &self.connection;
         if connection.io().shutdown_write().is_ok() {
             let mut discarded = [0; 512];
             let mut buffer = ReadBuf::new(&mut discarded);
@@ -257,6 +347,7 @@ impl WebSocket {
 /// The event for an error of tungstenite.
 fn event_of(error: &Error) -> SocketEvent {
     match error {
+        Error::ConnectionClosed | Error::AlreadyClosed => SocketEvent::Closed { clean: true },
         Error::Capacity(_) => SocketEvent::ProtocolError(CloseCode::Size),
         Error::Utf8(_) => SocketEvent::ProtocolError(CloseCode::Invalid),
         Error::Protocol(
@@ -271,6 +362,7 @@ fn event_of(error: &Error) -> SocketEvent {
 mod tests {
     use super::*;
     use crate::serve::websocket::connection::tests::{fill, pair};
+    use std::future::poll_fn;
     use std::time::Duration;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpStream;
@@ -281,7 +373,7 @@ mod tests {
     async fn socket() -> (WebSocket, TcpStream) {
         let (io, viewer) = pair().await;
         io.writable().await.unwrap();
-        (WebSocket::new(io.into(), &[], Packing::Plain, Arc::default()).await, viewer)
+        (WebSocket::new(io.into(), &[], Packing::Plain, Arc::default()), viewer)
     }
 
     async fn event(socket: &mut WebSocket) -> SocketEvent {
@@ -317,6 +409,78 @@ mod tests {
         let mut got = [0; 6];
         viewer.read_exact(&mut got).await.unwrap();
         assert_eq!(&got, b"\x8a\x04here");
+    }
+
+    /// What a viewer says, and the answers that it gets.
+    fn exchanges() -> Vec<(&'static str, Vec<u8>, &'static [u8])> {
+        let long = "x".repeat(125);
+        vec![
+            ("a pong", masked(0x8a, b""), b""),
+            ("a text", masked(0x81, b"pong"), b""),
+            ("the longest ping", masked(0x89, b"here"), b"\x8a\x04here"),
+            ("a long text", masked(0x81, long.as_bytes()), b""),
+            ("two in a row", [masked(0x8a, b""), masked(0x81, b"pong")].concat(), b""),
+        ]
+    }
+
+    /// Passes on events until nothing more happens.
+    async fn settle(socket: &mut WebSocket) {
+        let idle = poll_fn(|cx| {
+            loop {
+                match socket.poll_event(cx) {
+                    Poll::Ready(SocketEvent::Inbound | SocketEvent::Clear) => {}
+                    Poll::Ready(event) => panic!("{event:?}"),
+                    Poll::Pending => return Poll::Ready(()),
+                }
+            }
+        });
+        timeout(DEADLINE, idle).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_takes_more_bytes_than_it_must_is_understood_and_so_is_what_follows() {
+        for (name, sent) in [
+            ("two frames", [masked(0x01, b"po"), masked(0x80, b"ng")].concat()),
+            ("an empty frame", [masked(0x01, b""), masked(0x80, b"pong")].concat()),
+            ("a long length", b"\x81\xfe\x00\x04\0\0\0\0pong".to_vec()),
+            ("a long text", [b"\x81\xfe\x00\xc8\0\0\0\0", &[b'x'; 200][..]].concat()),
+        ] {
+            let (mut socket, mut viewer) = socket().await;
+            for byte in sent.chunks(1) {
+                viewer.write_all(byte).await.unwrap();
+                settle(&mut socket).await;
+            }
+            viewer.write_all(&masked(0x89, b"here")).await.unwrap();
+            let mut got = [0; 6];
+            let answered = async {
+                tokio::select! {
+                    end = socket.next_end() => panic!("{name}: {end:?}"),
+                    read = viewer.read_exact(&mut got) => read.unwrap(),
+                }
+            };
+            timeout(DEADLINE, answered).await.unwrap();
+            assert_eq!(&got, b"\x8a\x04here", "{name}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_viewer_that_has_said_all_takes_no_memory_for_it() {
+        let (mut socket, mut viewer) = socket().await;
+        for (name, sent, answer) in exchanges() {
+            for at in 0..=sent.len() {
+                let (first, rest) = sent.split_at(at);
+                for part in [first, rest].into_iter().filter(|part| !part.is_empty()) {
+                    viewer.write_all(part).await.unwrap();
+                    let ready = poll_fn(|cx| socket.connection.io().poll_read_ready(cx));
+                    timeout(DEADLINE, ready).await.unwrap().unwrap();
+                    settle(&mut socket).await;
+                }
+                assert!(socket.exchange.is_none(), "{name}, cut after {at} bytes");
+                let mut got = vec![0; answer.len()];
+                timeout(DEADLINE, viewer.read_exact(&mut got)).await.unwrap().unwrap();
+                assert_eq!(got, answer, "{name}");
+            }
+        }
     }
 
     #[tokio::test]

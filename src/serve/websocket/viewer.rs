@@ -245,7 +245,7 @@ pub(in crate::serve) async fn open(
     request: ViewerRequest,
 ) -> Option<(Box<Viewer>, Box<Session>)> {
     let ViewerRequest { visitor, log, start, form, packing, mut entry } = request;
-    let socket = WebSocket::new(io, &read_already, packing, Arc::clone(&app.sent)).await;
+    let socket = WebSocket::new(io, &read_already, packing, Arc::clone(&app.sent));
     let session = match log {
         Ok(log) => {
             let withdrawal = app.watch_right(&visitor, &log, Reads::of(start.history));
