@@ -32,6 +32,7 @@ use crate::serve::socket::{Listener, Listeners, Peer, Socket};
 #[cfg(feature = "tls")]
 use crate::serve::tls::{self, Arrival};
 use crate::serve::websocket::upgrade::{Upgrade, UpgradeSlot};
+use crate::serve::websocket::viewer::{OwnSession, Viewer};
 use crate::serve::write_timeout::WriteTimeout;
 use crate::serve::{App, dispatch};
 
@@ -226,15 +227,22 @@ impl Drop for AnswerBody {
 
 /// Serves a connection from its beginning to its end.
 ///
-/// The future that answers its requests is boxed. It takes no memory once the connection is that of
-/// a viewer.
+/// The future that answers its requests and opens the log is boxed. It takes no memory once the
+/// connection is that of a viewer.
 fn connection(app: Arc<App>, socket: Socket, peer: Peer) -> impl Future<Output = ()> {
-    let requests = Box::pin(answer_requests(Arc::clone(&app), socket, peer));
+    let opening = Box::pin(open(Arc::clone(&app), socket, peer));
     async move {
-        if let Some(upgrade) = requests.await {
-            upgrade.serve(app).await;
+        if let Some((viewer, session)) = opening.await {
+            viewer.follow(app, session).await;
         }
     }
+}
+
+/// Answers the requests of a connection. None when it has ended, and else the viewer that it has
+/// become.
+async fn open(app: Arc<App>, socket: Socket, peer: Peer) -> Option<(Box<Viewer>, Box<OwnSession>)> {
+    let upgrade = Box::pin(answer_requests(Arc::clone(&app), socket, peer)).await?;
+    upgrade.open(&app).await
 }
 
 /// Answers the requests of a connection, until it ends or becomes that of a viewer.

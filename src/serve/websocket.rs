@@ -18,4 +18,4 @@ mod members;
 mod negotiation;
 mod stream;
 pub(super) mod upgrade;
-mod viewer;
+pub(super) mod viewer;

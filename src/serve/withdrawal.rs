@@ -10,7 +10,7 @@ use std::future::poll_fn;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::task::AtomicWaker;
@@ -248,11 +248,13 @@ impl Withdrawal {
     /// Completes once the stream may go on no longer. Dropping the future loses nothing. One task
     /// waits at a time.
     pub(super) async fn withdrawn(&mut self) -> Loss {
-        poll_fn(|cx| {
-            self.watched.waker.register(cx.waker());
-            self.loss().map_or(Poll::Pending, Poll::Ready)
-        })
-        .await
+        poll_fn(|cx| self.poll_withdrawn(cx)).await
+    }
+
+    /// The same, for a task that waits for something else, too.
+    pub(super) fn poll_withdrawn(&mut self, cx: &mut Context<'_>) -> Poll<Loss> {
+        self.watched.waker.register(cx.waker());
+        self.loss().map_or(Poll::Pending, Poll::Ready)
     }
 
     /// What the stream has lost by now.

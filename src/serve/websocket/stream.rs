@@ -224,16 +224,13 @@ impl WebSocket {
 
     /// The next event other than [`Clear`](SocketEvent::Clear) and
     /// [`Inbound`](SocketEvent::Inbound).
-    pub(in crate::serve) async fn next_end(&mut self) -> SocketEvent {
-        std::future::poll_fn(|cx| {
-            loop {
-                match ready!(self.poll_event(cx)) {
-                    SocketEvent::Clear | SocketEvent::Inbound => {}
-                    event => return Poll::Ready(event),
-                }
+    pub(in crate::serve) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<SocketEvent> {
+        loop {
+            match ready!(self.poll_event(cx)) {
+                SocketEvent::Clear | SocketEvent::Inbound => {}
+                event => return Poll::Ready(event),
             }
-        })
-        .await
+        }
     }
 
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<SocketEvent> {
@@ -380,6 +377,10 @@ mod tests {
         timeout(DEADLINE, socket.next_event()).await.unwrap()
     }
 
+    async fn next_end(socket: &mut WebSocket) -> SocketEvent {
+        timeout(DEADLINE, poll_fn(|cx| socket.poll_end(cx))).await.unwrap()
+    }
+
     /// A frame from a viewer, with a mask of zeros.
     fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
         let mut frame = vec![first, 0x80 | u8::try_from(payload.len()).unwrap(), 0, 0, 0, 0];
@@ -454,7 +455,7 @@ mod tests {
             let mut got = [0; 6];
             let answered = async {
                 tokio::select! {
-                    end = socket.next_end() => panic!("{name}: {end:?}"),
+                    end = next_end(&mut socket) => panic!("{name}: {end:?}"),
                     read = viewer.read_exact(&mut got) => read.unwrap(),
                 }
             };
@@ -493,9 +494,7 @@ mod tests {
         ] {
             let (mut socket, mut viewer) = socket().await;
             viewer.write_all(&sent).await.unwrap();
-            let SocketEvent::ProtocolError(told) =
-                timeout(DEADLINE, socket.next_end()).await.unwrap()
-            else {
+            let SocketEvent::ProtocolError(told) = next_end(&mut socket).await else {
                 panic!("{name} is no error");
             };
             assert_eq!(told, code, "{name}");
@@ -506,20 +505,19 @@ mod tests {
     async fn a_connection_that_ends_without_a_close_is_not_clean() {
         let (mut socket, viewer) = socket().await;
         drop(viewer);
-        let end = timeout(DEADLINE, socket.next_end()).await.unwrap();
+        let end = next_end(&mut socket).await;
         assert!(matches!(end, SocketEvent::Closed { clean: false }), "{end:?}");
         let (mut closing, mut viewer) = self::socket().await;
         viewer.write_all(&masked(0x88, &1000_u16.to_be_bytes())).await.unwrap();
         let end = async {
-            let end = closing.next_end().await;
+            let end = next_end(&mut closing).await;
             drop(closing);
             end
         };
         let mut answer = Vec::new();
-        let (end, read) =
-            tokio::join!(timeout(DEADLINE, end), async { viewer.read_to_end(&mut answer).await });
+        let (end, read) = tokio::join!(end, async { viewer.read_to_end(&mut answer).await });
         read.unwrap();
-        assert!(matches!(end.unwrap(), SocketEvent::Closed { clean: true }));
+        assert!(matches!(end, SocketEvent::Closed { clean: true }));
         assert_eq!(answer, b"\x88\x02\x03\xe8");
     }
 

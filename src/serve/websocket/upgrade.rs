@@ -18,9 +18,8 @@ use crate::serve::query::{self, BadParameter, Format, LINES, Lines};
 use crate::serve::refusal::Refused;
 use crate::serve::route::is_upgrade;
 use crate::serve::websocket::negotiation;
-use crate::serve::websocket::viewer::{self, Denial, Viewer, ViewerRequest};
+use crate::serve::websocket::viewer::{self, Denial, OwnSession, Viewer, ViewerRequest};
 use crate::serve::write_timeout::WriteTimeout;
-use crate::session::Session;
 use crate::wire::frame::{Form, Packing};
 use crate::wire::message::SUBPROTOCOL;
 
@@ -60,17 +59,12 @@ pub(in crate::serve) struct Upgrade {
 }
 
 impl Upgrade {
-    /// Serves the viewer until it leaves or its log ends. Call it once the answer to the handshake
-    /// has been written.
-    pub(in crate::serve) async fn serve(self: Box<Self>, app: Arc<App>) {
-        // Boxed, so that a viewer that is up to date takes little memory.
-        if let Some((viewer, session)) = Box::pin(self.open(&app)).await {
-            viewer.follow(app, session).await;
-        }
-    }
-
-    /// Takes the connection over from HTTP, and joins the log. None when that failed.
-    async fn open(self: Box<Self>, app: &App) -> Option<(Box<Viewer>, Box<Session>)> {
+    /// Takes the connection over from HTTP, and joins the log. None when that failed. Call it once the
+    /// answer to the handshake has been written.
+    pub(in crate::serve) async fn open(
+        self: Box<Self>,
+        app: &App,
+    ) -> Option<(Box<Viewer>, Box<OwnSession>)> {
         let Self { upgraded, request } = *self;
         let parts = upgraded.await.ok()?.downcast::<TokioIo<WriteTimeout>>().ok()?;
         let io = parts.io.into_inner().into_inner();

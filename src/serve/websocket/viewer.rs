@@ -5,7 +5,9 @@
 //! it is up to date.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -73,6 +75,13 @@ enum StreamEnd {
     Cut,
 }
 
+/// What sends to a viewer that is not up to date.
+pub(in crate::serve) struct OwnSession {
+    session: Session,
+    /// They are sent before those of the session.
+    frames: Frames,
+}
+
 /// A viewer that has joined its log. It is boxed, because the future of an `async fn` has room for
 /// each of its arguments twice.
 pub(in crate::serve) struct Viewer {
@@ -90,33 +99,37 @@ impl Viewer {
     ///
     /// The futures for catching up and leaving are boxed separately, so that a viewer that is up to date
     /// takes little memory.
-    pub(in crate::serve) async fn follow(
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "the future of an `async fn` has room for each of its arguments twice"
+    )]
+    pub(in crate::serve) fn follow(
         mut self: Box<Self>,
         app: Arc<App>,
-        mut session: Box<Session>,
-    ) {
-        // They are sent before those of the session.
-        let mut frames = Frames::new();
-        let (end, rest) = loop {
-            if let Err(end) = Box::pin(self.catch_up(&app, session, frames)).await {
-                break end;
-            }
-            let end = match self.next_end().await {
-                Ok(SocketEvent::Notice(Notice::Handback(handback))) => {
-                    (session, frames) = match self.take_back(&app, *handback) {
-                        Ok(back) => back,
-                        Err(end) => break end,
-                    };
-                    continue;
+        mut own: Box<OwnSession>,
+    ) -> impl Future<Output = ()> {
+        async move {
+            let (end, rest) = loop {
+                if let Err(end) = Box::pin(self.catch_up(&app, own)).await {
+                    break end;
                 }
-                Ok(event) => end_of(&event),
-                Err(end) => end,
+                let end = match poll_fn(|cx| self.poll_end(cx)).await {
+                    Ok(SocketEvent::Notice(Notice::Handback(handback))) => {
+                        own = match self.take_back(&app, *handback) {
+                            Ok(back) => back,
+                            Err(end) => break end,
+                        };
+                        continue;
+                    }
+                    Ok(event) => end_of(&event),
+                    Err(end) => end,
+                };
+                self.leave_group();
+                break (end, VecDeque::new());
             };
-            self.leave_group();
-            break (end, VecDeque::new());
-        };
-        self.entry.bytes = self.socket.connection().taken();
-        Box::pin(leave(&app, *self, end, rest)).await;
+            self.entry.bytes = self.socket.connection().taken();
+            Box::pin(leave(&app, *self, end, rest)).await;
+        }
     }
 
     /// Sends frames and then the messages of the viewer's own session, until the viewer is up to date
@@ -127,9 +140,9 @@ impl Viewer {
     async fn catch_up(
         &mut self,
         app: &Arc<App>,
-        session: Box<Session>,
-        frames: Frames,
+        own: Box<OwnSession>,
     ) -> Result<(), (StreamEnd, VecDeque<Frame>)> {
+        let OwnSession { session, frames } = *own;
         let mut queue = VecDeque::from(frames);
         self.send(app, session, &mut queue).await.map_err(|end| (end, queue))
     }
@@ -137,7 +150,7 @@ impl Viewer {
     async fn send(
         &mut self,
         app: &Arc<App>,
-        mut session: Box<Session>,
+        mut session: Session,
         queue: &mut VecDeque<Frame>,
     ) -> Result<(), StreamEnd> {
         let Self { socket, withdrawal, .. } = self;
@@ -150,7 +163,7 @@ impl Viewer {
             }
             let is_idle = queue.is_empty() && is_clear;
             if is_idle && let Some(position) = session.idle_position() {
-                self.membership = group::join(app, *session, position, socket.connection());
+                self.membership = group::join(app, session, position, socket.connection());
                 return self.membership.is_some().then_some(()).ok_or(StreamEnd::Cut);
             }
             let give_up_at = socket.connection().stuck_since() + app.stall_timeout();
@@ -190,7 +203,7 @@ impl Viewer {
         &mut self,
         app: &App,
         handback: Handback,
-    ) -> Result<(Box<Session>, Frames), (StreamEnd, VecDeque<Frame>)> {
+    ) -> Result<Box<OwnSession>, (StreamEnd, VecDeque<Frame>)> {
         let Handback { frames, cursor, behind, ending } = handback;
         if let Some(ending) = ending {
             return Err((StreamEnd::Ended(ending), frames.into()));
@@ -198,10 +211,10 @@ impl Viewer {
         let Some((detached, group)) = self.membership.take() else {
             return Err((StreamEnd::Cut, frames.into()));
         };
-        let session = Box::new(app.hub.resume(detached, group.key(), cursor));
+        let session = app.hub.resume(detached, group.key(), cursor);
         // The session says itself that it is behind.
         drop(behind);
-        Ok((session, frames))
+        Ok(Box::new(OwnSession { session, frames }))
     }
 
     /// Leaves the broadcast group.
@@ -216,11 +229,11 @@ impl Viewer {
     ///
     /// # Errors
     /// The end of the stream when the log may no longer be read.
-    async fn next_end(&mut self) -> Result<SocketEvent, StreamEnd> {
-        tokio::select! {
-            event = self.socket.next_end() => Ok(event),
-            loss = self.withdrawal.withdrawn() => Err(StreamEnd::Withdrawn(loss)),
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Result<SocketEvent, StreamEnd>> {
+        if let Poll::Ready(event) = self.socket.poll_end(cx) {
+            return Poll::Ready(Ok(event));
         }
+        self.withdrawal.poll_withdrawn(cx).map(|loss| Err(StreamEnd::Withdrawn(loss)))
     }
 }
 
@@ -243,14 +256,14 @@ pub(in crate::serve) async fn open(
     io: Socket,
     read_already: Bytes,
     request: ViewerRequest,
-) -> Option<(Box<Viewer>, Box<Session>)> {
+) -> Option<(Box<Viewer>, Box<OwnSession>)> {
     let ViewerRequest { visitor, log, start, form, packing, mut entry } = request;
     let socket = WebSocket::new(io, &read_already, packing, Arc::clone(&app.sent));
     let session = match log {
         Ok(log) => {
             let withdrawal = app.watch_right(&visitor, &log, Reads::of(start.history));
             let joined = app.hub.join(&log, start, form).await;
-            joined.map(|session| (Box::new(session), withdrawal)).map_err(Denial::Refused)
+            joined.map(|session| (session, withdrawal)).map_err(Denial::Refused)
         }
         Err(denial) => Err(denial),
     };
@@ -259,7 +272,7 @@ pub(in crate::serve) async fn open(
             session.begin().await;
             app.heartbeats.add(socket.connection(), !form.has_control());
             let viewer = Viewer { socket, withdrawal, membership: None, form, entry };
-            Some((Box::new(viewer), session))
+            Some((Box::new(viewer), Box::new(OwnSession { session, frames: Frames::new() })))
         }
         Err(denial) => {
             let (reason, cause) = match &denial {
