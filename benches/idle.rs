@@ -41,8 +41,11 @@ use stage::{Client, Server, Stage, heading, is_wanted, number, row, setting, wai
 
 /// Viewers per client process; each takes a descriptor there.
 const VIEWERS_A_CLIENT: u64 = 5000;
-/// The pause before the memory of the server is read.
+/// The pause before something of the server is read.
 const REST: Duration = Duration::from_secs(2);
+/// The pause before the memory of a server is read that viewers have just come to, in seconds. The
+/// threads that have opened their log end 10 s after that.
+const LONG_REST: u64 = 12;
 
 fn sizes() -> Vec<u64> {
     let sizes = std::env::var("VIEWERS").unwrap_or_else(|_| "5000,9500".to_owned());
@@ -131,59 +134,94 @@ async fn wait(socket: TcpStream, viewers: Arc<AtomicU64>) {
     viewers.fetch_sub(1, Ordering::Relaxed);
 }
 
-/// Resident memory of the bare server per viewer, in bytes.
-fn memory_of_bare(stage: &Stage, viewers: u64) -> f64 {
+/// The memory of a server in bytes: all that is resident, and that without the program's code, of which
+/// the first viewers bring some into memory.
+#[derive(Clone, Copy)]
+struct Memory {
+    resident: f64,
+    anonymous: f64,
+}
+
+impl Memory {
+    fn of(server: &Server) -> Self {
+        Self { resident: server.rss(), anonymous: server.anonymous() }
+    }
+
+    /// How much more there is than before, for each of the viewers.
+    fn each(self, before: Self, viewers: u64) -> Self {
+        let each = |now: f64, before: f64| (now - before) / viewers as f64;
+        Self {
+            resident: each(self.resident, before.resident),
+            anonymous: each(self.anonymous, before.anonymous),
+        }
+    }
+}
+
+/// Memory of the bare server per viewer.
+fn memory_of_bare(stage: &Stage, viewers: u64) -> Memory {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.arg("serve-bare");
     let server = Server::start(command);
-    let before = server.rss();
-    let log = stage.log("bare.log");
-    let clients = crowd(&server, &[server.url(&log)], viewers, "original", 15);
-    wait_until("all viewers are connected", || server.viewers() == viewers);
     std::thread::sleep(REST);
-    let there = server.rss();
+    let before = Memory::of(&server);
+    let log = stage.log("bare.log");
+    let clients = crowd(&server, &[server.url(&log)], viewers, "original", LONG_REST + 10);
+    wait_until("all viewers are connected", || server.viewers() == viewers);
+    std::thread::sleep(Duration::from_secs(LONG_REST));
+    let there = Memory::of(&server);
     drop(server);
     for client in clients {
         // It complains that its server is gone.
         let _report = client.report();
     }
-    (there - before) / viewers as f64
+    there.each(before, viewers)
 }
 
-/// Resident memory per viewer: idle, and after a broadcast.
+/// Memory per viewer: idle, and after a broadcast.
 fn memory(stage: &Stage) {
     println!("\n## memory per idle viewer, of the whole process, in KiB\n");
-    row(&[&"viewers", &"protocol", &"before, MiB", &"per viewer", &"after 64 KiB to all"]);
-    println!("|---|---|---|---|---|");
+    row(&[
+        &"viewers",
+        &"protocol",
+        &"before, MiB",
+        &"per viewer",
+        &"without the program's code",
+        &"per viewer after 64 KiB to all",
+    ]);
+    println!("|---|---|---|---|---|---|");
     for viewers in sizes() {
         let bare = memory_of_bare(stage, viewers);
-        row(&[&viewers, &"bare server", &"", &kibibytes(bare), &""]);
+        let (resident, anonymous) = (kibibytes(bare.resident), kibibytes(bare.anonymous));
+        row(&[&viewers, &"bare server", &"", &resident, &anonymous, &""]);
         for (name, protocol) in [("original", "original"), ("v1", "v1"), ("v1 with TLS", "v1")] {
             let log = stage.log("a.log");
             let server = match name {
                 "v1 with TLS" => Server::tailcast_tls(stage.path()),
                 _ => Server::tailcast(stage.path()),
             };
-            let before = server.rss();
-            let clients = crowd(&server, &[server.url(&log)], viewers, protocol, 30);
-            wait_until("all viewers are connected", || server.viewers() == viewers);
             std::thread::sleep(REST);
-            let there = server.rss();
+            let before = Memory::of(&server);
+            let seconds = LONG_REST + 20;
+            let clients = crowd(&server, &[server.url(&log)], viewers, protocol, seconds);
+            wait_until("all viewers are connected", || server.viewers() == viewers);
+            std::thread::sleep(Duration::from_secs(LONG_REST));
+            let each = Memory::of(&server).each(before, viewers);
             append(&log, 64 * 1024);
             std::thread::sleep(REST);
-            let after = server.rss();
+            let after = Memory::of(&server).each(before, viewers);
             row(&[
                 &viewers,
                 &name,
-                &format!("{:.1}", before / 1048576.0),
-                &kibibytes((there - before) / viewers as f64),
-                &kibibytes((after - before) / viewers as f64),
+                &format!("{:.1}", before.resident / 1048576.0),
+                &kibibytes(each.resident),
+                &kibibytes(each.anonymous),
+                &kibibytes(after.resident),
             ]);
             let what = format!("memory of one of {viewers} idle viewers, {name}");
             let goal = if name == "v1 with TLS" { 16.0 } else { 2.0 };
-            let each = (there - before) / viewers as f64;
-            Figure::new(what, each / 1024.0, "KiB")
-                .beside("a bare server", bare / 1024.0, each / bare)
+            let (ours, theirs) = (each.resident / 1024.0, bare.resident / 1024.0);
+            Figure::new(what, ours, "KiB")
+                .beside("a bare server", theirs, ours / theirs)
                 .goal(Goal::AtMost(goal))
                 .note();
             finish(clients);

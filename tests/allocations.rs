@@ -37,7 +37,7 @@ const ROUNDS: usize = 4;
 /// or the other way round, so single batches deviate.
 const BATCHES: usize = 9;
 /// What a viewer keeps while it waits, without what the allocator adds.
-const KEPT_BYTES_MAX: i64 = 2560;
+const KEPT_BYTES_MAX: i64 = 1408;
 /// What a viewer takes for a moment while it joins.
 const JOINING_BYTES_MAX: u64 = 36 * 1024;
 /// The longest wait for an expected event.

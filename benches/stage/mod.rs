@@ -215,6 +215,11 @@ impl Server {
         self.status("VmRSS:")
     }
 
+    /// Resident memory in bytes that is no part of a file: all but the program's code.
+    pub fn anonymous(&self) -> f64 {
+        self.status("RssAnon:")
+    }
+
     /// Peak resident memory in bytes.
     pub fn peak(&self) -> f64 {
         self.status("VmHWM:")

@@ -69,6 +69,16 @@ impl AccessLogEntry {
         self
     }
 
+    /// The same log, as all members of its audience share it. They are many.
+    pub(super) fn shared(&self, log: LogPath) -> LogPath {
+        match &self.stream {
+            Stream::Member(member) => {
+                member.log().filter(|own| **own == log).cloned().unwrap_or(log)
+            }
+            Stream::Other { .. } => log,
+        }
+    }
+
     /// Counts bytes that were passed to the connection.
     pub(super) fn sent(&mut self, bytes: usize) {
         self.bytes += bytes as u64;

@@ -242,7 +242,7 @@ fn connection(app: Arc<App>, socket: Socket, peer: Peer) -> impl Future<Output =
 /// become.
 async fn open(app: Arc<App>, socket: Socket, peer: Peer) -> Option<(Box<Viewer>, Box<OwnSession>)> {
     let upgrade = Box::pin(answer_requests(Arc::clone(&app), socket, peer)).await?;
-    upgrade.open(&app).await
+    Box::pin(upgrade.open(&app)).await
 }
 
 /// Answers the requests of a connection, until it ends or becomes that of a viewer.

@@ -22,10 +22,13 @@ pub(super) const NAME_BYTES_MAX: usize = 255;
 /// The normalised absolute path of a log that lies, by its text, inside a prefix.
 ///
 /// It is bytes, not UTF-8. Two log paths may lead to one file. The name may be a pattern, which
-/// leads to the newest file that matches.
+/// leads to the newest file that matches. A clone shares the path with its original.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct LogPath {
-    path: Arc<Path>,
+pub struct LogPath(Arc<Parts>);
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct Parts {
+    path: Box<Path>,
     pattern: Option<Pattern>,
     /// In which part of the prefixes it was located; anywhere if there is none. Paths in different
     /// scopes are different, since their links may lead to different places.
@@ -33,40 +36,47 @@ pub struct LogPath {
 }
 
 impl LogPath {
+    fn of(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+
     /// Only `Access` creates log paths, after it has found the prefix.
     pub(super) fn new(normalised: PathBuf, scope: Option<Arc<Scope>>) -> Self {
-        Self { path: normalised.into(), pattern: None, scope }
+        Self::of(Parts { path: normalised.into(), pattern: None, scope })
     }
 
     /// The same path with this pattern as its name.
     pub(in crate::log) fn with_pattern(&self, pattern: Pattern) -> Self {
-        let path = self.path.with_file_name(OsStr::from_bytes(&pattern.text())).into();
-        Self { path, pattern: Some(pattern), scope: self.scope.clone() }
+        let path = self.as_path().with_file_name(OsStr::from_bytes(&pattern.text())).into();
+        Self::of(Parts { path, pattern: Some(pattern), scope: self.scope().cloned() })
     }
 
     /// The part of the prefixes in which it was located; `None` for all of them.
     pub fn scope(&self) -> Option<&Arc<Scope>> {
-        self.scope.as_ref()
+        self.0.scope.as_ref()
     }
 
     /// The same path in another scope.
     pub(crate) fn in_scope(&self, scope: Option<Arc<Scope>>) -> Self {
-        Self { scope, ..self.clone() }
+        if scope == self.0.scope {
+            return self.clone();
+        }
+        Self::of(Parts { scope, ..(*self.0).clone() })
     }
 
     /// The pattern, if the name is one.
     pub fn pattern(&self) -> Option<&Pattern> {
-        self.pattern.as_ref()
+        self.0.pattern.as_ref()
     }
 
     /// The path for the file system. In that of a pattern, `*` and `?` stand for the wildcards.
     pub fn as_path(&self) -> &Path {
-        &self.path
+        &self.0.path
     }
 
     /// The path for display: characters that could forge a line, hide or reorder text are escaped.
     pub fn display(&self) -> impl Display + '_ {
-        Visible(self.path.as_os_str())
+        Visible(self.0.path.as_os_str())
     }
 }
 

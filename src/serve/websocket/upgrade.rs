@@ -110,9 +110,13 @@ pub(in crate::serve) fn answer(
     let metrics = app.metrics.viewer("websocket");
     let mut entry =
         AccessLogEntry::begin(*remote, visitor.name(), name, transport, metrics, permit);
-    if let Ok(log) = &log {
-        entry = entry.join(app.hub.audiences(), log);
-    }
+    let log = match log {
+        Ok(log) => {
+            entry = entry.join(app.hub.audiences(), &log);
+            Ok(entry.shared(log))
+        }
+        Err(denial) => Err(denial),
+    };
     let start = query.start(Lines::Last(LINES), is_v1);
     let visitor = (*visitor).clone();
     let request = ViewerRequest { visitor, log, start, form, packing, entry };
