@@ -281,6 +281,33 @@ scene('errors are counted, and keys go to the first, the next and the previous o
   await scene.untilText('#errors-count', '5 errors');
 });
 
+scene('a large log is searched for errors at the first click, which goes to one', async (scene) => {
+  const { logs, page } = scene;
+  const filler = `${'x'.repeat(99)}\n`.repeat(350_000);
+  const log = await logs.write('a.log', `${filler}WARN it is slow\nERROR it failed\n${filler}the end\n`);
+  const finds = /** @type {string[]} */ ([]);
+  page.on('request', (request) => request.url().includes('/_/find/') && finds.push(request.url()));
+  await scene.open(log);
+  await scene.until(() => document.querySelector('#log')?.textContent?.includes('the end'));
+  await scene.untilText('#errors-count', 'Next error');
+  await scene.untilText('#warnings-count', 'Next warning');
+  assert.deepEqual(finds, [], 'nobody has asked for a search');
+  await page.click('#errors');
+  await scene.until(() => document.querySelector('.row.cursor')?.textContent === 'ERROR it failed');
+  await scene.untilText('#errors-count', '1 error');
+  await scene.untilText('#warnings-count', '1 warning');
+});
+
+scene('a large log without errors says so at the first click, and has no button any more', async (scene) => {
+  const { logs, page } = scene;
+  const log = await logs.write('a.log', `${`${'x'.repeat(99)}\n`.repeat(700_000)}the end\n`);
+  await scene.open(log);
+  await scene.untilText('#errors-count', 'Next error');
+  await page.click('#errors');
+  await scene.until(() => document.querySelector('#hint-words')?.textContent?.includes('No error in this log'));
+  await scene.until(() => !document.querySelector('#errors')?.checkVisibility());
+});
+
 scene('a second Ctrl-F opens the find of the browser', async (scene) => {
   const { logs, page } = scene;
   const log = await logs.write('a.log', 'one\n');

@@ -80,6 +80,10 @@ export class HistorySearch {
     return this.#present.running || this.#state === 'running';
   }
 
+  get isWaiting() {
+    return this.#present.isWaiting;
+  }
+
   get error() {
     return this.#present.error;
   }

@@ -21,6 +21,11 @@ export class LevelSearch extends FileSearch {
     this.#level = level;
   }
 
+  /** Whether the file is so large that it is searched only when the reader asks for it. */
+  get isWaiting() {
+    return this.#file !== null && !(this.isActive && this.generation === this.#file.generation);
+  }
+
   /**
    * Must be called when the file changed. Returns whether a new search began.
    * @param {string} generation
@@ -36,7 +41,7 @@ export class LevelSearch extends FileSearch {
 
   /** Searches the file whatever its size. @param {number} near */
   searchNow(near) {
-    if (this.#file === null || (this.isActive && this.generation === this.#file.generation)) return false;
+    if (this.#file === null || !this.isWaiting) return false;
     this.start(this.#file.generation, { level: this.#level }, near, this.#file.ends);
     return true;
   }
@@ -52,20 +57,26 @@ export class ProblemNav {
   #count;
   #goTo;
   #here;
+  #searchNow;
+  #answer;
 
   /**
    * @param {'error' | 'warning'} level
    * @param {import('./file-search.js').SearchResult} scan
    * @param {(place: number) => Promise<void>} go
    * @param {() => number} here
+   * @param {() => void} [searchNow] begins a search that is waiting
+   * @param {(words: string) => void} [answer] tells the reader that there is nothing to go to
    */
-  constructor(level, scan, go, here) {
+  constructor(level, scan, go, here, searchNow = () => {}, answer = () => {}) {
     this.#level = level;
     this.#button = /** @type {HTMLElement} */ (document.getElementById(`${level}s`));
     this.#count = /** @type {HTMLElement} */ (document.getElementById(`${level}s-count`));
     this.scan = scan;
     this.#goTo = go;
     this.#here = here;
+    this.#searchNow = searchNow;
+    this.#answer = answer;
     this.#button.addEventListener('click', () => this.step(1));
   }
 
@@ -78,6 +89,7 @@ export class ProblemNav {
       await this.scan.step(way);
       return;
     }
+    this.#searchNow();
     const { offsets } = this.scan;
     const here = this.#here();
     let at = lowerBound(offsets, here);
@@ -85,25 +97,42 @@ export class ProblemNav {
     else if (offsets[at] === here && this.current !== null) at += 1;
     const mayBeInOlder = offsets.length === 0 || at < 0;
     this.#pendingStep = mayBeInOlder && this.scan.more?.() ? way : 0;
-    if (this.#pendingStep !== 0 || offsets.length === 0) return;
+    if (this.#pendingStep !== 0) return;
+    if (offsets.length === 0) {
+      this.#answer(this.#noneText());
+      return;
+    }
     this.current = offsets[(at + offsets.length) % offsets.length];
     await this.#goTo(this.current);
   }
 
   /** Goes to the first error or warning, which often causes the others. */
   async first() {
+    this.#searchNow();
     const [first] = this.scan.offsets;
-    if (first === undefined) return;
+    if (first === undefined) {
+      if (!this.scan.more?.()) this.#answer(this.#noneText());
+      return;
+    }
     this.current = first;
     await this.#goTo(first);
+  }
+
+  /** Why there is nothing to go to. */
+  #noneText() {
+    const { complete, error, interruption } = this.scan;
+    const trouble = error || interruption;
+    if (trouble !== '') return `The search for ${this.#level}s is interrupted: ${trouble}`;
+    return complete ? `No ${this.#level} in this log` : `No ${this.#level} found so far`;
   }
 
   /** Must be called when the results changed. */
   show() {
     if (this.#pendingStep !== 0) this.step(this.#pendingStep);
-    const { count, complete, running } = this.scan;
-    // None is here, but a step may lead to one elsewhere.
-    const isElsewhere = count === 0 && !complete && this.scan.step !== undefined;
+    const { count, complete, running, isWaiting } = this.scan;
+    // None is here, but a step may lead to one elsewhere, or begins the search.
+    const mayLeadSomewhere = this.scan.step !== undefined || isWaiting || this.#pendingStep !== 0;
+    const isElsewhere = count === 0 && !complete && mayLeadSomewhere;
     this.#button.hidden = count === 0 && !isElsewhere;
     const words = isElsewhere ? `Next ${this.#level}` : `${plural(count, this.#level)}${complete || running ? '' : '+'}`;
     if (this.#count.textContent === words) return;

@@ -41,7 +41,6 @@ const TOUCH_PX = 32;
  * @property {import('./bars.js').ViewerBars} bars
  * @property {() => void} restyle
  * @property {() => string[]} fieldsInSight the names of the fields of the lines on the screen
- * @property {() => void} searchProblems
  */
 
 export class Controls {
@@ -78,15 +77,15 @@ export class Controls {
   }
 
   #bindKeys() {
-    const { seek, findBar, menu, log } = this.#parts;
+    const { seek, findBar, menu, log, errorNav, warningNav } = this.#parts;
     bindKeys([
       { keys: ['/'], does: 'find in the whole log', act: () => findBar.open(selectedText()) },
       { keys: ['n', 'N'], does: 'next, previous match', act: (key) => findBar.step(key === 'n' ? 1 : -1) },
       { keys: ['\\'], does: 'show matching lines only', act: () => findBar.toggleFilter() },
-      { keys: ['e', 'E'], does: 'next, previous error', act: (key) => this.#withErrors((troubles) => troubles.step(key === 'e' ? 1 : -1)) },
-      { keys: ['a', 'A'], does: 'next, previous warning', act: (key) => this.#stepWarning(key === 'a' ? 1 : -1) },
+      { keys: ['e', 'E'], does: 'next, previous error', act: (key) => errorNav.step(key === 'e' ? 1 : -1) },
+      { keys: ['a', 'A'], does: 'next, previous warning', act: (key) => warningNav.step(key === 'a' ? 1 : -1) },
       { keys: ['v'], does: 'lines: all, errors and warnings, errors only', act: () => findBar.nextLevel() },
-      { keys: ['1'], does: 'the first error', act: () => this.#withErrors((troubles) => troubles.first()) },
+      { keys: ['1'], does: 'the first error', act: () => errorNav.first() },
       { keys: ['g', 'Home'], does: 'to the first byte', act: () => seek.toStart() },
       { keys: ['G', 'End'], does: 'to the end, and follow', act: () => seek.toEnd() },
       { keys: ['d'], does: 'to a date or a time', act: () => this.#timeDialog.open() },
@@ -226,24 +225,6 @@ export class Controls {
   }
 
   /**
-   * @param {(troubles: import('../search/problem-nav.js').ProblemNav) => Promise<void>} act
-   */
-  #withErrors(act) {
-    const { errorNav, searchProblems } = this.#parts;
-    searchProblems();
-    if (errorNav.scan.offsets.length > 0 || errorNav.scan.more?.()) act(errorNav);
-    else this.#parts.bars.hints.answer(noneText(errorNav.scan, 'error'));
-  }
-
-  /** @param {1 | -1} way */
-  #stepWarning(way) {
-    const { warningNav, searchProblems } = this.#parts;
-    searchProblems();
-    if (warningNav.scan.offsets.length > 0 || warningNav.scan.more?.()) warningNav.step(way);
-    else this.#parts.bars.hints.answer(noneText(warningNav.scan, 'warning'));
-  }
-
-  /**
    * @param {1 | -1} way
    * @param {boolean} [choose]
    */
@@ -366,15 +347,4 @@ export class Controls {
       this.#parts.bars.hints.answer(`Could not copy: ${error instanceof Gone ? 'the lines are no longer there' : failureWords(error)}`);
     }
   }
-}
-
-/**
- * Why there is no error or warning to go to.
- * @param {import('../search/file-search.js').SearchResult} scan
- * @param {string} level
- */
-function noneText({ complete, error, interruption }, level) {
-  const trouble = error || interruption;
-  if (trouble !== '') return `The search for ${level}s is interrupted: ${trouble}`;
-  return complete ? `No ${level} in this log` : `No ${level} found so far`;
 }

@@ -115,10 +115,12 @@ const found = new HistorySearch(api, search, generations, oldFiles, true, () => 
 const findBar = new FindBar(found, { changed: findChanged, goTo, here: currentPlace, closed: () => controls.focusLog() });
 const errorSearch = new LevelSearch(api, 'error', () => errorsChanged());
 const errors = new HistorySearch(api, errorSearch, generations, oldFiles, false, () => errorsChanged());
-const errorNav = new ProblemNav('error', errors, goTo, currentPlace);
+/** @param {string} words */
+const answer = (words) => bars.hints.answer(words);
+const errorNav = new ProblemNav('error', errors, goTo, currentPlace, searchProblems, answer);
 const warningSearch = new LevelSearch(api, 'warning', () => warningsChanged());
 const warnings = new HistorySearch(api, warningSearch, generations, oldFiles, false, () => warningsChanged());
-const warningNav = new ProblemNav('warning', warnings, goTo, currentPlace);
+const warningNav = new ProblemNav('warning', warnings, goTo, currentPlace, searchProblems, answer);
 const menu = new ViewMenu(log, loadOptions(), () => {
   rowViewport.keepInPlace(() => menu.show());
   restyle();
@@ -137,7 +139,7 @@ const minimap = new Minimap(byId('minimap'), log, new StripLayout(generations), 
 const mergedApi = new MergedApi({ ...interpretation(location), ...(encoding !== '' && { encoding }) });
 const toldTimes = new ToldTimes((place, count) => mergedApi.rows([{ path: pagePath(), shift: 0, place }], 'from', { count, filter: { format: 'text' } }), generations, refresh);
 const shownTimes = new ShownTimes(log, rowViewport, () => menu.nextZone(), refresh);
-const controls = new Controls({ oldFiles, log, rowViewport, loader, seek, follow, selection, findBar, errorNav, warningNav, folds, menu, urlSync, api, encoding, generations, bars, levels, restyle, searchProblems, fieldsInSight });
+const controls = new Controls({ oldFiles, log, rowViewport, loader, seek, follow, selection, findBar, errorNav, warningNav, folds, menu, urlSync, api, encoding, generations, bars, levels, restyle, fieldsInSight });
 const connection = new Connection(logUrl(), onMessage, connectionChanged, true);
 
 /** The names of the fields of the lines on the screen. */
@@ -249,6 +251,7 @@ function extendSearches() {
   if (!current) return;
   if (errorSearch.update(current.id, fileEnd(), currentOffset())) errorNav.current = null;
   if (warningSearch.update(current.id, fileEnd(), currentOffset())) warningNav.current = null;
+  for (const way of [errorNav, warningNav]) way.show();
   if (findBar.pattern === null) return;
   if (search.generation === current.id) search.extend(fileEnd());
   else findChanged();
