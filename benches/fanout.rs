@@ -8,7 +8,8 @@
 //! measures other servers as well, if they are installed, and `PEERS=installed` all of them but the edges and those
 //! with TLS; `ONLY=tailcast,peers` then leaves out the rest. `edge` is an edge of a machine that has the log, with
 //! nats-server between; of `two edges` each has so many viewers, and the table has those of the first. `floor notify` is
-//! the floor on the thread of a `notify` watcher.
+//! the floor on the thread of a `notify` watcher, and `floor tokio` a floor that also reads what viewers send, with a task and a
+//! lock for each.
 
 #![allow(
     dead_code,
@@ -185,6 +186,7 @@ fn main() {
                 let server = match name.as_str() {
                     "floor" => Some(Server::floor(&log)),
                     "floor notify" => Some(Server::floor_notified(&log)),
+                    "floor tokio" => Some(Server::floor_tokio(&log)),
                     "floor TLS" => Some(Server::floor_tls(&log)),
                     "tailcast TLS" => Some(Server::tailcast_tls(stage.path())),
                     "before" => Some(Server::before(stage.path())),

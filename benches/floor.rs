@@ -10,6 +10,8 @@
 //! message before the one system call. The
 //! directory has its `chain.pem` and `key.pem`.
 //! `serve-notify FILE` does the work on the thread of a `notify` watcher, as tailcast does with few viewers.
+//! `serve-tokio FILE` is a server of tokio that also reads what viewers send, as each server of this protocol must: each viewer has
+//! a task, and a lock for the tasks that write to it.
 
 #![allow(
     dead_code,
@@ -26,6 +28,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::mem::MaybeUninit;
 use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -48,8 +51,13 @@ struct Socket {
     tls: Option<Box<ServerConnection>>,
 }
 
-impl Socket {
+/// What a feed writes to.
+trait Viewer {
     /// Writes a message with one system call. Fails if the socket does not take all of it.
+    fn send(&mut self, message: &[u8]) -> std::io::Result<()>;
+}
+
+impl Viewer for Socket {
     fn send(&mut self, message: &[u8]) -> std::io::Result<()> {
         let written = match &mut self.tls {
             None => self.stream.write(message)? == message.len(),
@@ -60,6 +68,35 @@ impl Socket {
             }
         };
         if written { Ok(()) } else { Err(std::io::ErrorKind::WouldBlock.into()) }
+    }
+}
+
+/// A viewer that has a task.
+struct Shared {
+    stream: tokio::net::TcpStream,
+    /// Held by whoever writes.
+    writing: parking_lot::Mutex<()>,
+}
+
+impl Viewer for Arc<Shared> {
+    fn send(&mut self, message: &[u8]) -> std::io::Result<()> {
+        let _writing = self.writing.lock();
+        let written = self.stream.try_write(message)? == message.len();
+        if written { Ok(()) } else { Err(std::io::ErrorKind::WouldBlock.into()) }
+    }
+}
+
+impl Shared {
+    /// Reads what the viewer sends until it is gone.
+    async fn read(self: Arc<Self>) {
+        let mut piece = [0; 32];
+        while self.stream.readable().await.is_ok() {
+            match self.stream.try_read(&mut piece) {
+                Ok(0) => return,
+                Err(error) if error.kind() != std::io::ErrorKind::WouldBlock => return,
+                _ => {}
+            }
+        }
     }
 }
 
@@ -75,14 +112,14 @@ pub fn tls(directory: &Path) -> Arc<ServerConfig> {
 }
 
 /// What was appended to a file, and where it goes.
-struct Feed {
+struct Feed<V> {
     file: File,
     offset: u64,
     frame: Vec<u8>,
-    sockets: Vec<Socket>,
+    sockets: Vec<V>,
 }
 
-impl Feed {
+impl<V: Viewer> Feed<V> {
     fn new(path: &Path) -> Self {
         let file = File::open(path).unwrap();
         let offset = file.metadata().unwrap().len();
@@ -136,12 +173,46 @@ pub fn serve_notified(path: &Path) {
     }
 }
 
-/// Serves a file until it is killed. With `waits` it waits for a full socket instead of closing it.
-pub fn serve(path: &Path, waits: bool, tls: Option<&Arc<ServerConfig>>) {
-    let mut feed = Feed::new(path);
+/// Serves a file until it is killed, as a server of tokio.
+#[tokio::main]
+pub async fn serve_tokio(path: &Path) {
+    let feed = Arc::new(Mutex::new(Feed::new(path)));
+    let (watch, fed) = (watch(path), Arc::clone(&feed));
+    std::thread::spawn(move || {
+        let mut events = [MaybeUninit::uninit(); 4096];
+        let mut events = inotify::Reader::new(&watch, &mut events);
+        loop {
+            poll(&mut [PollFd::new(&watch, PollFlags::IN)], None).unwrap();
+            while events.next().is_ok() {}
+            fed.lock().unwrap().pass_on();
+        }
+    });
+    let listener = Arc::new(listen("http"));
+    loop {
+        let listener = Arc::clone(&listener);
+        let accepting = tokio::task::spawn_blocking(move || accept(&listener, None));
+        let Some(socket) = accepting.await.unwrap() else { continue };
+        socket.stream.set_nonblocking(true).unwrap();
+        let stream = tokio::net::TcpStream::from_std(socket.stream).unwrap();
+        stream.writable().await.unwrap();
+        let viewer = Arc::new(Shared { stream, writing: parking_lot::Mutex::default() });
+        tokio::spawn(Arc::clone(&viewer).read());
+        feed.lock().unwrap().sockets.push(viewer);
+    }
+}
+
+/// Watches a file for appends.
+fn watch(path: &Path) -> OwnedFd {
     let watch = inotify::init(inotify::CreateFlags::NONBLOCK | inotify::CreateFlags::CLOEXEC);
     let watch = watch.unwrap();
     inotify::add_watch(&watch, path, inotify::WatchFlags::MODIFY).unwrap();
+    watch
+}
+
+/// Serves a file until it is killed. With `waits` it waits for a full socket instead of closing it.
+pub fn serve(path: &Path, waits: bool, tls: Option<&Arc<ServerConfig>>) {
+    let mut feed = Feed::new(path);
+    let watch = watch(path);
     let mut events = [MaybeUninit::uninit(); 4096];
     let mut events = inotify::Reader::new(&watch, &mut events);
 
@@ -226,6 +297,7 @@ pub fn serve_as(words: &[String]) {
     match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["serve", file] => serve(Path::new(file), false, None),
         ["serve-notify", file] => serve_notified(Path::new(file)),
+        ["serve-tokio", file] => serve_tokio(Path::new(file)),
         ["serve-tls", file, directory] => {
             serve(Path::new(file), false, Some(&tls(Path::new(directory))));
         }

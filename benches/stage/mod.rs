@@ -136,6 +136,11 @@ impl Server {
         Self::start(Self::floor_command("serve-notify", log))
     }
 
+    /// The same as a server of tokio, which also reads from its viewers.
+    pub fn floor_tokio(log: &Path) -> Self {
+        Self::start(Self::floor_command("serve-tokio", log))
+    }
+
     fn floor_command(mode: &str, log: &Path) -> Command {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.arg(mode).arg(log);
