@@ -81,8 +81,12 @@ struct Shared {
 impl Viewer for Arc<Shared> {
     fn send(&mut self, message: &[u8]) -> std::io::Result<()> {
         let _writing = self.writing.lock();
-        let written = self.stream.try_write(message)? == message.len();
-        if written { Ok(()) } else { Err(std::io::ErrorKind::WouldBlock.into()) }
+        if self.stream.try_write(message).is_ok_and(|written| written == message.len()) {
+            return Ok(());
+        }
+        // Its task then ends, too.
+        rustix::net::shutdown(&self.stream, rustix::net::Shutdown::Both).ok();
+        Err(std::io::ErrorKind::WouldBlock.into())
     }
 }
 

@@ -298,6 +298,19 @@ scene('a large log is searched for errors at the first click, which goes to one'
   await scene.untilText('#warnings-count', '1 warning');
 });
 
+scene('the key for the first error searches a large log, too, and a small log has a button only for what is in it', async (scene) => {
+  const { logs, page } = scene;
+  const filler = `${'x'.repeat(99)}\n`.repeat(700_000);
+  await scene.open(await logs.write('a.log', `ERROR it failed\n${filler}ERROR again\nthe end\n`));
+  await scene.untilText('#errors-count', 'Next error');
+  await page.keyboard.press('1');
+  await scene.until(() => document.querySelector('.row.cursor')?.textContent === 'ERROR it failed');
+  await scene.untilText('#errors-count', '2 errors');
+  await scene.open(await logs.write('b.log', 'WARN it is slow\n'));
+  await scene.untilText('#warnings-count', '1 warning');
+  assert.equal(await page.isVisible('#errors'), false);
+});
+
 scene('a large log without errors says so at the first click, and has no button any more', async (scene) => {
   const { logs, page } = scene;
   const log = await logs.write('a.log', `${`${'x'.repeat(99)}\n`.repeat(700_000)}the end\n`);

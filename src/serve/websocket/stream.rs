@@ -39,9 +39,9 @@ const SHORT_PAYLOAD_BYTES_MAX: usize = 125;
 /// and answered.
 struct Exchange {
     context: WebSocketContext,
-    /// Bytes that were read and are of no message that tungstenite has returned. Some of them may
-    /// be, when a message came in several frames or with a header that is longer than necessary. So
-    /// tungstenite holds nothing if this is 0, but it may be more when it holds nothing.
+    /// At least as many bytes as tungstenite holds. Each message takes off the fewest bytes in which
+    /// it can have come. So one that came in several frames, or with a long header, leaves some here
+    /// for good, and this state stays until the viewer leaves.
     bytes_left: usize,
     /// tungstenite may have something to write.
     needs_flush: bool,
@@ -67,7 +67,8 @@ impl Exchange {
     fn count(&mut self, message: &Message) {
         // tungstenite may have an answer to write now.
         self.needs_flush = true;
-        if message.len() <= SHORT_PAYLOAD_BYTES_MAX {
+        // After a close this state stays, and tungstenite may return other words than those that came.
+        if !message.is_close() && message.len() <= SHORT_PAYLOAD_BYTES_MAX {
             self.bytes_left -= SHORT_HEADER_BYTES + message.len();
         }
     }
@@ -197,12 +198,19 @@ impl WebSocket {
         self.connection.start_frame(frame);
     }
 
-    /// tungstenite's state, which is made if there is none, and the connection that it reads and
-    /// writes.
-    fn exchange<'a, 'b>(&'a mut self, cx: &'a mut Context<'b>) -> (&'a mut Exchange, Gate<'a, 'b>) {
+    /// tungstenite's state, if there is any, and the connection that it reads and writes.
+    fn parts<'a, 'b>(
+        &'a mut self,
+        cx: &'a mut Context<'b>,
+    ) -> (&'a mut Option<Box<Exchange>>, Gate<'a, 'b>) {
         let Self { connection, inflate, exchange } = self;
-        let exchange = exchange.get_or_insert_with(|| Exchange::begin(&[]));
         (exchange, Gate { connection, inflate, read: 0, cx })
+    }
+
+    /// The same, with a state that is made if there is none.
+    fn exchange<'a, 'b>(&'a mut self, cx: &'a mut Context<'b>) -> (&'a mut Exchange, Gate<'a, 'b>) {
+        let (exchange, gate) = self.parts(cx);
+        (exchange.get_or_insert_with(|| Exchange::begin(&[])), gate)
     }
 
     /// Passes a control message to tungstenite.
@@ -211,9 +219,11 @@ impl WebSocket {
         let mut cx = Context::from_waker(Waker::noop());
         let (exchange, mut gate) = self.exchange(&mut cx);
         exchange.needs_flush = true;
-        if let Err(error) = exchange.context.write(&mut gate, message) {
-            // The next event is the same error, if it is one.
-            tracing::debug!(%error, "can't send yet");
+        match exchange.context.write(&mut gate, message) {
+            Ok(()) => {}
+            Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {}
+            // The next event says how the connection ends.
+            Err(error) => tracing::debug!(%error, "can't send"),
         }
     }
 
@@ -255,12 +265,11 @@ impl WebSocket {
         if self.exchange.is_none() {
             let mut first = [0; READ_BUFFER_BYTES];
             let mut first = ReadBuf::new(&mut first);
-            let Self { connection, inflate, .. } = self;
-            let mut gate = Gate { connection, inflate, read: 0, cx };
+            let (exchange, mut gate) = self.parts(cx);
             if ready!(gate.poll_read(&mut first)).is_err() || first.filled().is_empty() {
                 return Poll::Ready(SocketEvent::Closed { clean: false });
             }
-            self.exchange = Some(Exchange::begin(first.filled()));
+            *exchange = Some(Exchange::begin(first.filled()));
         }
         let (exchange, mut gate) = self.exchange(cx);
         if exchange.has_ended {
@@ -359,6 +368,7 @@ fn event_of(error: &Error) -> SocketEvent {
 mod tests {
     use super::*;
     use crate::serve::websocket::connection::tests::{fill, pair};
+    use socket2::SockRef;
     use std::future::poll_fn;
     use std::time::Duration;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -368,9 +378,25 @@ mod tests {
     const DEADLINE: Duration = Duration::from_secs(20);
 
     async fn socket() -> (WebSocket, TcpStream) {
+        socket_after(&[], Packing::Plain).await
+    }
+
+    /// A socket to a viewer that has sent this with its handshake.
+    async fn socket_after(read_already: &[u8], packing: Packing) -> (WebSocket, TcpStream) {
         let (io, viewer) = pair().await;
+        viewer.set_nodelay(true).unwrap();
         io.writable().await.unwrap();
-        (WebSocket::new(io.into(), &[], Packing::Plain, Arc::default()), viewer)
+        (WebSocket::new(io.into(), read_already, packing, Arc::default()), viewer)
+    }
+
+    /// Sends to a socket, which reads it.
+    async fn say(viewer: &mut TcpStream, bytes: &[u8], socket: &mut WebSocket) {
+        viewer.write_all(bytes).await.unwrap();
+        if !bytes.is_empty() {
+            let ready = poll_fn(|cx| socket.connection.io().poll_read_ready(cx));
+            timeout(DEADLINE, ready).await.unwrap().unwrap();
+        }
+        settle(socket).await;
     }
 
     async fn event(socket: &mut WebSocket) -> SocketEvent {
@@ -413,14 +439,15 @@ mod tests {
     }
 
     /// What a viewer says, and the answers that it gets.
-    fn exchanges() -> Vec<(&'static str, Vec<u8>, &'static [u8])> {
-        let long = "x".repeat(125);
+    fn exchanges() -> Vec<(&'static str, Vec<u8>, Vec<u8>)> {
+        let long = &[b'x'; 125];
         vec![
-            ("a pong", masked(0x8a, b""), b""),
-            ("a text", masked(0x81, b"pong"), b""),
-            ("the longest ping", masked(0x89, b"here"), b"\x8a\x04here"),
-            ("a long text", masked(0x81, long.as_bytes()), b""),
-            ("two in a row", [masked(0x8a, b""), masked(0x81, b"pong")].concat(), b""),
+            ("a pong", masked(0x8a, b""), vec![]),
+            ("a text", masked(0x81, b"pong"), vec![]),
+            ("a ping", masked(0x89, b"here"), b"\x8a\x04here".to_vec()),
+            ("the longest ping", masked(0x89, long), [b"\x8a\x7d", &long[..]].concat()),
+            ("a long text", masked(0x81, long), vec![]),
+            ("two in a row", [masked(0x8a, b""), masked(0x81, b"pong")].concat(), vec![]),
         ]
     }
 
@@ -470,18 +497,77 @@ mod tests {
         for (name, sent, answer) in exchanges() {
             for at in 0..=sent.len() {
                 let (first, rest) = sent.split_at(at);
-                for part in [first, rest].into_iter().filter(|part| !part.is_empty()) {
-                    viewer.write_all(part).await.unwrap();
-                    let ready = poll_fn(|cx| socket.connection.io().poll_read_ready(cx));
-                    timeout(DEADLINE, ready).await.unwrap().unwrap();
-                    settle(&mut socket).await;
-                }
+                say(&mut viewer, first, &mut socket).await;
+                say(&mut viewer, rest, &mut socket).await;
                 assert!(socket.exchange.is_none(), "{name}, cut after {at} bytes");
                 let mut got = vec![0; answer.len()];
                 timeout(DEADLINE, viewer.read_exact(&mut got)).await.unwrap().unwrap();
                 assert_eq!(got, answer, "{name}");
             }
         }
+    }
+
+    #[tokio::test]
+    async fn a_message_that_begins_with_the_handshake_ends_after_it() {
+        let mut deflated = Vec::with_capacity(64);
+        let mut compress = flate2::Compress::new(flate2::Compression::fast(), false);
+        compress.compress_vec(b"pong", &mut deflated, flate2::FlushCompress::Sync).unwrap();
+        // Without the empty block of the flush (RFC 7692, section 7.2.1).
+        let compressed = masked(0xc1, &deflated[..deflated.len() - 4]);
+        for (packing, sent) in
+            [(Packing::Plain, masked(0x89, b"here")), (Packing::Deflated, compressed)]
+        {
+            for at in 0..=sent.len() {
+                let (first, rest) = sent.split_at(at);
+                let (mut socket, mut viewer) = socket_after(first, packing).await;
+                settle(&mut socket).await;
+                say(&mut viewer, rest, &mut socket).await;
+                let is_over = socket.exchange.is_none() && socket.inflate.is_none();
+                assert!(is_over, "{packing:?}, cut after {at} bytes");
+                if packing == Packing::Plain {
+                    let mut got = [0; 6];
+                    timeout(DEADLINE, viewer.read_exact(&mut got)).await.unwrap().unwrap();
+                    assert_eq!(&got, b"\x8a\x04here");
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_ping_is_answered_when_a_full_socket_has_room_again() {
+        let (mut socket, mut viewer) = socket().await;
+        // So that the kernel does not find more room later.
+        SockRef::from(&viewer).set_recv_buffer_size(4096).unwrap();
+        SockRef::from(socket.connection.io()).set_send_buffer_size(4096).unwrap();
+        while socket.is_clear() {
+            fill(&socket.connection);
+            settle(&mut socket).await;
+        }
+        say(&mut viewer, &masked(0x89, b"here"), &mut socket).await;
+        assert!(socket.exchange.is_some(), "the answer is forgotten");
+        let mut got = Vec::new();
+        let mut block = vec![0; 1 << 20];
+        let reading = async {
+            while !got.ends_with(b"\x8a\x04here") {
+                let read = viewer.read(&mut block).await.unwrap();
+                got.extend_from_slice(&block[..read]);
+            }
+        };
+        tokio::select! {
+            end = next_end(&mut socket) => panic!("{end:?}"),
+            read = timeout(DEADLINE, reading) => read.expect("the ping is not answered"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_close_with_a_code_that_may_not_be_sent_is_answered() {
+        let (mut socket, mut viewer) = socket().await;
+        viewer.write_all(&masked(0x88, &1005_u16.to_be_bytes())).await.unwrap();
+        assert!(matches!(next_end(&mut socket).await, SocketEvent::Closed { clean: true }));
+        drop(socket);
+        let mut answer = Vec::new();
+        timeout(DEADLINE, viewer.read_to_end(&mut answer)).await.unwrap().unwrap();
+        assert_eq!(answer, b"\x88\x14\x03\xeaProtocol violation");
     }
 
     #[tokio::test]

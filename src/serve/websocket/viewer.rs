@@ -82,8 +82,7 @@ pub(in crate::serve) struct OwnSession {
     frames: Frames,
 }
 
-/// A viewer that has joined its log. It is boxed, because the future of an `async fn` has room for
-/// each of its arguments twice.
+/// A viewer that has joined its log. It is boxed, so that the task of its connection has few bytes.
 pub(in crate::serve) struct Viewer {
     socket: WebSocket,
     withdrawal: Withdrawal,

@@ -19,7 +19,7 @@ const RETRY_MS = 1_000;
  * @property {boolean} running
  * @property {string} error why the pattern is invalid
  * @property {string} interruption why the search waits to be continued; empty if it does not
- * @property {boolean} [isWaiting] whether the search begins when the reader asks for it
+ * @property {boolean} [isOnRequest] whether the reader has to ask, or has asked, for the search
  * @property {boolean} [hasUnsearched] whether there are older files that were not searched
  * @property {() => boolean} [more] goes on in older files; whether there may be more matches
  * @property {(way: 1 | -1) => Promise<void>} [step] goes to the next or the previous match, in a search that does that by itself
@@ -77,7 +77,7 @@ export class FileSearch {
     return this.#parameters !== null;
   }
 
-  get isWaiting() {
+  get isOnRequest() {
     return false;
   }
 

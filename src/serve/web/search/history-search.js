@@ -80,8 +80,8 @@ export class HistorySearch {
     return this.#present.running || this.#state === 'running';
   }
 
-  get isWaiting() {
-    return this.#present.isWaiting;
+  get isOnRequest() {
+    return this.#present.isOnRequest;
   }
 
   get error() {

@@ -10,6 +10,8 @@ export class LevelSearch extends FileSearch {
   #level;
   /** @type {{generation: string, ends: import('./file-search.js').FileEnd} | null} */
   #file = null;
+  /** Whether the reader has asked for the present search. */
+  #isAsked = false;
 
   /**
    * @param {import('../net/api.js').LogApi} api
@@ -22,8 +24,13 @@ export class LevelSearch extends FileSearch {
   }
 
   /** Whether the file is so large that it is searched only when the reader asks for it. */
-  get isWaiting() {
-    return this.#file !== null && !(this.isActive && this.generation === this.#file.generation);
+  get isOnRequest() {
+    return this.#file !== null && (this.#isAsked || !this.#isOfFile);
+  }
+
+  /** Whether the present file is searched. */
+  get #isOfFile() {
+    return this.isActive && this.generation === this.#file?.generation;
   }
 
   /**
@@ -34,15 +41,24 @@ export class LevelSearch extends FileSearch {
    */
   update(generation, ends, near) {
     this.#file = { generation, ends };
-    if (this.isActive && this.generation === generation) this.extend(ends);
-    else if (ends.size <= EAGER_BYTES || this.isActive) return this.searchNow(near);
-    return false;
+    if (this.#isOfFile) {
+      this.extend(ends);
+      return false;
+    }
+    this.#isAsked = false;
+    return (ends.size <= EAGER_BYTES || this.isActive) && this.#begin(near);
   }
 
   /** Searches the file whatever its size. @param {number} near */
   searchNow(near) {
-    if (this.#file === null || !this.isWaiting) return false;
-    this.start(this.#file.generation, { level: this.#level }, near, this.#file.ends);
+    if (this.#file === null || this.#isOfFile) return false;
+    this.#isAsked = true;
+    return this.#begin(near);
+  }
+
+  /** @param {number} near */
+  #begin(near) {
+    if (this.#file !== null) this.start(this.#file.generation, { level: this.#level }, near, this.#file.ends);
     return true;
   }
 }
@@ -52,6 +68,8 @@ export class ProblemNav {
   current = null;
   /** A step that is made as soon as the older files were searched. @type {-1 | 0 | 1} */
   #pendingStep = 0;
+  /** The way to the first one is gone as soon as all was searched. */
+  #isFirstPending = false;
   #level;
   #button;
   #count;
@@ -90,6 +108,7 @@ export class ProblemNav {
       return;
     }
     this.#searchNow();
+    this.#isFirstPending = false;
     const { offsets } = this.scan;
     const here = this.#here();
     let at = lowerBound(offsets, here);
@@ -109,6 +128,9 @@ export class ProblemNav {
   /** Goes to the first error or warning, which often causes the others. */
   async first() {
     this.#searchNow();
+    // What was found so far is what is near to the reader.
+    this.#isFirstPending = this.scan.running && !this.scan.complete;
+    if (this.#isFirstPending) return;
     const [first] = this.scan.offsets;
     if (first === undefined) {
       if (!this.scan.more?.()) this.#answer(this.#noneText());
@@ -129,10 +151,10 @@ export class ProblemNav {
   /** Must be called when the results changed. */
   show() {
     if (this.#pendingStep !== 0) this.step(this.#pendingStep);
-    const { count, complete, running, isWaiting } = this.scan;
+    if (this.#isFirstPending) this.first();
+    const { count, complete, running, isOnRequest } = this.scan;
     // None is here, but a step may lead to one elsewhere, or begins the search.
-    const mayLeadSomewhere = this.scan.step !== undefined || isWaiting || this.#pendingStep !== 0;
-    const isElsewhere = count === 0 && !complete && mayLeadSomewhere;
+    const isElsewhere = count === 0 && !complete && (this.scan.step !== undefined || isOnRequest === true);
     this.#button.hidden = count === 0 && !isElsewhere;
     const words = isElsewhere ? `Next ${this.#level}` : `${plural(count, this.#level)}${complete || running ? '' : '+'}`;
     if (this.#count.textContent === words) return;
