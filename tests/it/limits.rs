@@ -6,19 +6,21 @@ use futures_util::{SinkExt, StreamExt};
 use tailcast::serve::Settings;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::Frame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 
 use crate::clients::{Viewer, exchange, get, head_of};
-use crate::servers::{DEADLINE, Program, TestServer, append, eventually, write_big};
-use crate::transport::{Io, Transport, over_tcp_and_tls};
+use crate::servers::{DEADLINE, Program, TestServer, append, command, eventually, write_big};
+use crate::transport::{Io, Pem, Transport, over_tcp_and_tls};
 
 over_tcp_and_tls!(
     answers_to_pings_never_cut_into_a_frame,
     a_broken_protocol_is_closed_with_its_code,
     a_ping_is_answered_while_much_is_queued,
+    viewers_that_send_as_fast_as_they_can_delay_no_other,
 );
 
 #[tokio::test]
@@ -264,6 +266,38 @@ async fn a_viewer_that_reads_nothing_is_closed_even_if_it_sends() {
         timeout(DEADLINE, curl.read_to_end(&mut got)).await.expect("the download is still open");
     assert!(got.len() < 128 << 20, "{ended:?} after {} bytes", got.len());
     drop(taking);
+}
+
+async fn viewers_that_send_as_fast_as_they_can_delay_no_other(transport: Transport) {
+    // With one thread it is enough that one of them keeps it.
+    let directory = tempfile::tempdir().unwrap();
+    let log = directory.path().join("a.log");
+    std::fs::write(&log, "start\n").unwrap();
+    let mut serve = command();
+    serve.args(["serve", "--port", "0"]).arg(directory.path()).env("TOKIO_WORKER_THREADS", "1");
+    let pem = Pem::new();
+    if matches!(transport, Transport::Tls) {
+        pem.write(directory.path());
+        serve.args(Pem::arguments(directory.path()));
+    }
+    let server = Program::start(&mut serve);
+    let target = format!("{}?tail=1", log.display());
+    let mut floods = JoinSet::new();
+    for _ in 0..2 {
+        let mut viewer = Viewer::original(server.address, &target).await;
+        viewer.text().await;
+        // Pongs with a mask of zeros.
+        let pongs = b"\x8a\x80\0\0\0\0".repeat(10_000);
+        floods
+            .spawn(async move { while viewer.stream.get_mut().write_all(&pongs).await.is_ok() {} });
+    }
+    let mut viewer = Viewer::original(server.address, &target).await;
+    viewer.text().await;
+    for number in 0..20 {
+        append(&log, format!("line {number}\n"));
+        while !viewer.text().await.contains(&format!("line {number}\n")) {}
+    }
+    assert!(floods.try_join_next().is_none(), "a viewer that floods was closed");
 }
 
 #[tokio::test]

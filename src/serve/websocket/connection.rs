@@ -14,6 +14,7 @@ use bytes::{Buf, Bytes};
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 use tokio::io::ReadBuf;
+use tokio::task::coop;
 use tokio::time::Instant;
 
 use crate::log::metrics::Counter;
@@ -333,16 +334,18 @@ impl Connection {
         self.outbound.lock().is_tungstenite_writing = false;
     }
 
-    /// Reads what the viewer sent.
+    /// Reads what the viewer sent. A viewer that sends all the time leaves other tasks their turn.
     pub(in crate::serve) fn poll_read(
         &self,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let turn = ready!(coop::poll_proceed(cx));
         loop {
             // First this: with TLS there may be bytes that the socket no longer has.
             match self.io.try_read(buffer.initialize_unfilled()) {
                 Ok(read) => {
+                    turn.made_progress();
                     buffer.advance(read);
                     return Poll::Ready(Ok(()));
                 }

@@ -370,6 +370,7 @@ mod tests {
     use crate::serve::websocket::connection::tests::{fill, pair};
     use socket2::SockRef;
     use std::future::poll_fn;
+    use std::mem::MaybeUninit;
     use std::time::Duration;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpStream;
@@ -393,10 +394,14 @@ mod tests {
     async fn say(viewer: &mut TcpStream, bytes: &[u8], socket: &mut WebSocket) {
         viewer.write_all(bytes).await.unwrap();
         if !bytes.is_empty() {
-            let ready = poll_fn(|cx| socket.connection.io().poll_read_ready(cx));
-            timeout(DEADLINE, ready).await.unwrap().unwrap();
+            wait_readable(socket).await;
         }
         settle(socket).await;
+    }
+
+    async fn wait_readable(socket: &WebSocket) {
+        let ready = poll_fn(|cx| socket.connection.io().poll_read_ready(cx));
+        timeout(DEADLINE, ready).await.unwrap().unwrap();
     }
 
     async fn event(socket: &mut WebSocket) -> SocketEvent {
@@ -557,6 +562,20 @@ mod tests {
             end = next_end(&mut socket) => panic!("{end:?}"),
             read = timeout(DEADLINE, reading) => read.expect("the ping is not answered"),
         }
+    }
+
+    #[tokio::test]
+    async fn a_viewer_that_sends_all_the_time_leaves_others_their_turn() {
+        let (mut socket, mut viewer) = socket().await;
+        let pongs = masked(0x8a, b"").repeat(4000);
+        viewer.write_all(&pongs).await.unwrap();
+        wait_readable(&socket).await;
+        let is_pending = poll_fn(|cx| Poll::Ready(socket.poll_end(cx).is_pending())).await;
+        assert!(is_pending);
+        let unread = SockRef::from(socket.connection.io()).peek(&mut [MaybeUninit::uninit()]);
+        assert!(matches!(unread, Ok(1)), "all was read in one turn: {unread:?}");
+        viewer.write_all(&masked(0x88, &1000_u16.to_be_bytes())).await.unwrap();
+        assert!(matches!(next_end(&mut socket).await, SocketEvent::Closed { clean: true }));
     }
 
     #[tokio::test]
