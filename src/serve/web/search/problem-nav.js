@@ -40,25 +40,29 @@ export class LevelSearch extends FileSearch {
    * @param {number} near offset of the reader's current row
    */
   update(generation, ends, near) {
-    this.#file = { generation, ends };
+    const file = { generation, ends };
+    this.#file = file;
     if (this.#isOfFile) {
       this.extend(ends);
       return false;
     }
     this.#isAsked = false;
-    return (ends.size <= EAGER_BYTES || this.isActive) && this.#begin(near);
+    return (ends.size <= EAGER_BYTES || this.isActive) && this.#begin(file, near);
   }
 
   /** Searches the file whatever its size. @param {number} near */
   searchNow(near) {
     if (this.#file === null || this.#isOfFile) return false;
     this.#isAsked = true;
-    return this.#begin(near);
+    return this.#begin(this.#file, near);
   }
 
-  /** @param {number} near */
-  #begin(near) {
-    if (this.#file !== null) this.start(this.#file.generation, { level: this.#level }, near, this.#file.ends);
+  /**
+   * @param {{generation: string, ends: import('./file-search.js').FileEnd}} file
+   * @param {number} near
+   */
+  #begin({ generation, ends }, near) {
+    this.start(generation, { level: this.#level }, near, ends);
     return true;
   }
 }
@@ -68,7 +72,7 @@ export class ProblemNav {
   current = null;
   /** A step that is made as soon as the older files were searched. @type {-1 | 0 | 1} */
   #pendingStep = 0;
-  /** The way to the first one is gone as soon as all was searched. */
+  /** The reader wants the first one, and is taken there when everything has been searched. */
   #isFirstPending = false;
   #level;
   #button;
